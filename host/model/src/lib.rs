@@ -1,0 +1,10 @@
+//! Words and decisions of Gregor. Everything here is pure: same arguments, same answer. It performs no I/O, reads no clock, draws no random
+//! number, is not async; the other crates observe facts, ask here what follows from them, and carry it out.
+
+pub mod columns;
+pub mod digest;
+pub mod job;
+pub mod limits;
+pub mod names;
+pub mod partitioner;
+pub mod steps;

@@ -1,0 +1,103 @@
+//! Every bound in one place, with its unit and its reason. Refuses to hold anything without a bound.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One kibibyte, in bytes.
+pub const KIB: u64 = 1024;
+/// One mebibyte, in bytes.
+pub const MIB: u64 = 1024 * KIB;
+
+/// Records of one batch: enough to spread the price of a call (70–100 ns) thin; from the contract.
+pub const BATCH_RECORDS_MAX: usize = 1024;
+/// Bytes of one batch, unless it is a single record; a batch fits the second-level cache; from the contract.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a key, in states and records; from the contract.
+pub const KEY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a value, in states and records; from the contract.
+pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that one `cursor.next` answers, about; from the contract.
+pub const CURSOR_BYTES_MAX: usize = 1024 * 1024;
+/// Random bytes a call to `context.random`; from the contract.
+pub const RANDOM_BYTES_MAX: u32 = 64 * 1024;
+/// Bytes of a component that is taken in: four times the largest useful one seen (Python, 18 MiB).
+pub const COMPONENT_BYTES_MAX: u64 = 80 * MIB;
+/// Partitions of a file input: bounds tasks; from the interface page.
+pub const FILE_PARTITIONS_MAX: u32 = 256;
+/// Partitions of a stream: bounds tasks and what a footer lists.
+pub const STREAM_PARTITIONS_MAX: u32 = 1024;
+/// Partitions of a stream whose job file names none; from the interface page.
+pub const STREAM_PARTITIONS_DEFAULT: u32 = 8;
+/// Largest split of an input file, in bytes; from the interface page.
+pub const SPLIT_BYTES_MAX: u64 = 64 * MIB;
+/// Smallest split worth a task of its own, in bytes: below it, opening costs more than sharing gains.
+pub const SPLIT_BYTES_MIN: u64 = MIB;
+/// Splits that a file input is cut into, about, when it is small: work for a few cores.
+pub const SPLITS_WANTED: u64 = 16;
+/// Bytes of one part of a bundle, about: a segment that outgrows it starts another.
+pub const PART_BYTES: u64 = 64 * MIB;
+/// Bytes of any document of ours (manifest, plan, register): what recovery is willing to read at once.
+pub const DOCUMENT_BYTES_MAX: u64 = 256 * MIB;
+/// Every how many checkpoints a full manifest is written; from the checkpoint page.
+pub const FULL_MANIFEST_EVERY: u64 = 64;
+/// Checkpoint records that the coordinator keeps at least, so that `checkpoint list` has something to show.
+pub const CHECKPOINT_RECORDS_MIN: usize = 16;
+/// Bytes of deltas below which an apply goes through write batches, above through ingestion; from the checkpoint page.
+pub const APPLY_BATCH_BYTES: u64 = 4 * MIB;
+/// Bytes applied after which a store is flushed and marked; from the checkpoint page.
+pub const APPLIED_MARK_BYTES: u64 = 64 * MIB;
+/// Times that a durable write to the archive is tried before the job stops.
+pub const SAVE_TRIES: u32 = 3;
+/// Log lines of one task kept a second; more are counted and dropped.
+pub const LOG_LINES_A_SECOND: u32 = 100;
+/// Bytes of one log line of a task; the rest is cut off.
+pub const LOG_LINE_BYTES_MAX: usize = 4096;
+/// Metric series of one task; from the list of what a guest can make grow.
+pub const METRIC_SERIES_MAX: usize = 256;
+/// Open cursors of one call.
+pub const CURSORS_MAX: usize = 64;
+/// Open store handles of one instance.
+pub const STORE_HANDLES_MAX: usize = 1024;
+/// Tables of one instance, entries each: function tables of the largest guests have some ten thousand.
+pub const TABLE_ENTRIES_MAX: usize = 1_000_000;
+/// Core instances, memories and tables of one component instance: Python has 109 core instances (languages page).
+pub const CORE_INSTANCES_MAX: u32 = 150;
+/// Wall-clock limit of a call as a multiple of its CPU limit; from the contract.
+pub const WALL_TIMES_CPU: u32 = 30;
+/// Stack of a guest, in bytes.
+pub const GUEST_STACK_BYTES: usize = 1024 * 1024;
+
+/// `[limits]` of a job file: for each task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Limits {
+    /// Linear memory of the instance, in bytes. Default 64 MiB.
+    pub memory_bytes: u64,
+    /// CPU time of one guest call. Default 1 s.
+    pub call_time: Duration,
+    /// Bytes of one input record (key and value); a longer one is a poison record. Default 1 MiB.
+    pub record_bytes: u64,
+    /// Records that a call may emit. Default 1,000,000.
+    pub emit_records: u64,
+    /// Bytes that a call may emit. Default 64 MiB.
+    pub emit_bytes: u64,
+    /// Bytes of changes that a task may hold unconfirmed; half of it asks for a checkpoint. Default 128 MiB.
+    pub dirty_bytes: u64,
+    /// Bytes of output that a task may hold unconfirmed; half of it asks for a checkpoint. Default 64 MiB.
+    pub unpublished_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 64 * MIB,
+            call_time: Duration::from_secs(1),
+            record_bytes: MIB,
+            emit_records: 1_000_000,
+            emit_bytes: 64 * MIB,
+            dirty_bytes: 128 * MIB,
+            unpublished_bytes: 64 * MIB,
+        }
+    }
+}

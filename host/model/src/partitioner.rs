@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_partition_is_always_in_range() {
-        for partitions in 1..300 {
+        for partitions in 1_u32..300 {
             assert!(partition_of_key(&partitions.to_le_bytes(), partitions) < partitions);
         }
     }

@@ -118,7 +118,9 @@ impl StringsBuf {
         if string.is_none() || !self.nulls.is_empty() {
             self.nulls.resize((index + 1).div_ceil(8), 0);
         }
-        if string.is_none() && let Some(byte) = self.nulls.get_mut(index / 8) {
+        if string.is_none()
+            && let Some(byte) = self.nulls.get_mut(index / 8)
+        {
             *byte |= 1 << (index % 8);
         }
         Ok(())

@@ -206,7 +206,9 @@ pub enum InvalidJob {
     #[error("stages {0} read each other's streams in a circle; break it, an input could never end")]
     Cycle(String),
     /// Inputs of one stage with different partition counts.
-    #[error("stage {stage:?}: input {port:?} has {found} partitions, the inputs before it {expected}; the inputs of a stage must have equal counts")]
+    #[error(
+        "stage {stage:?}: input {port:?} has {found} partitions, the inputs before it {expected}; the inputs of a stage must have equal counts"
+    )]
     Partitions {
         /// The stage.
         stage: String,
@@ -298,7 +300,8 @@ impl Job {
         let mut order: Vec<u16> = Vec::new();
         while order.len() < self.stages.len() {
             let ready = (0_u16..).zip(&self.stages).find(|(index, stage)| {
-                !order.contains(index) && stage.streams_read().all(|name| self.writer_of(name).is_none_or(|(writer, _)| order.contains(&writer)))
+                !order.contains(index)
+                    && stage.streams_read().all(|name| self.writer_of(name).is_none_or(|(writer, _)| order.contains(&writer)))
             });
             let Some((index, _)) = ready else {
                 let stuck: Vec<&str> =

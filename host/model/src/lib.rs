@@ -3,8 +3,16 @@
 
 pub mod columns;
 pub mod digest;
+pub mod document;
 pub mod job;
+pub mod keys;
 pub mod limits;
+pub mod manifest;
 pub mod names;
+pub mod part;
 pub mod partitioner;
+pub mod plan;
+pub mod register;
+pub mod segment;
+pub mod spec;
 pub mod steps;

@@ -68,6 +68,27 @@ pub const WALL_TIMES_CPU: u32 = 30;
 /// Stack of a guest, in bytes.
 pub const GUEST_STACK_BYTES: usize = 1024 * 1024;
 
+/// How often a running guest is looked at: bounds by how much a call can pass its limit of time, and how late a stop is seen.
+pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+/// CPU time that `describe` may take: it answers a constant, but an interpreter may have to start for it.
+pub const DESCRIBE_TIME: Duration = Duration::from_secs(1);
+/// Input ports of a component, and output ports: more than any task can tell apart, few enough to list in an error.
+pub const PORTS_MAX: usize = 256;
+/// Stores of a component: each is a column family with buffers of its own in every task.
+pub const STORES_MAX: usize = 64;
+/// Bytes of a text for people in a component's description: its name, its version, a port's schema.
+pub const DESCRIPTION_TEXT_BYTES_MAX: usize = 4096;
+/// Fields of one log line of a task; the rest is left out.
+pub const LOG_FIELDS_MAX: usize = 32;
+/// Labels of a metric series; the rest is left out.
+pub const METRIC_LABELS_MAX: usize = 16;
+/// Bytes of a metric's name, or of the name or value of a label; the rest is cut off.
+pub const METRIC_TEXT_BYTES_MAX: usize = 256;
+/// Open metric handles of one instance, of all kinds: four to a series, for a task that makes them anew instead of keeping them.
+pub const METRIC_HANDLES_MAX: usize = 4 * METRIC_SERIES_MAX;
+/// Open pollables of one instance: the largest program seen waits for three things at a time.
+pub const POLLABLES_MAX: usize = 1024;
+
 /// `[limits]` of a job file: for each task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

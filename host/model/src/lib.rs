@@ -1,9 +1,13 @@
 //! Words and decisions of Gregor. Everything here is pure: same arguments, same answer. It performs no I/O, reads no clock, draws no random
 //! number, is not async; the other crates observe facts, ask here what follows from them, and carry it out.
 
+pub mod bisect;
 pub mod columns;
+pub mod coordinator;
 pub mod digest;
 pub mod document;
+pub mod due;
+pub mod history;
 pub mod job;
 pub mod keys;
 pub mod limits;
@@ -12,6 +16,7 @@ pub mod names;
 pub mod part;
 pub mod partitioner;
 pub mod plan;
+pub mod recovery;
 pub mod register;
 pub mod segment;
 pub mod spec;

@@ -161,6 +161,11 @@ pub struct Incarnation(pub u128);
 #[serde(try_from = "String", into = "String")]
 pub struct Boot(pub u128);
 
+/// A host, from the creation of its data folder to its deletion: a restart on the same folder is the same host. 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostId(pub u128);
+
 macro_rules! random_token {
     ($type:ident, $what:literal) => {
         impl fmt::Display for $type {
@@ -190,6 +195,7 @@ macro_rules! random_token {
 
 random_token!(Incarnation, "incarnation");
 random_token!(Boot, "boot");
+random_token!(HostId, "host id");
 
 /// A task of a job: stage by index in the job file, and input partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

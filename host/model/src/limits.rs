@@ -35,6 +35,12 @@ pub const SPLIT_BYTES_MAX: u64 = 64 * MIB;
 pub const SPLIT_BYTES_MIN: u64 = MIB;
 /// Splits that a file input is cut into, about, when it is small: work for a few cores.
 pub const SPLITS_WANTED: u64 = 16;
+/// Files of one input: bounds the plan, which a start reads at once, to some 100 MiB.
+pub const INPUT_FILES_MAX: usize = 1_000_000;
+/// Bytes that a file source reads at once: large enough that the price of a system call vanishes, small enough for the second-level cache.
+pub const SOURCE_READ_BYTES: usize = 512 * 1024;
+/// Records of one stored block, by its format: far above what is written today, so that a larger batch stays readable.
+pub const BLOCK_RECORDS_MAX: usize = 64 * 1024;
 /// Bytes of one part of a bundle, about: a segment that outgrows it starts another.
 pub const PART_BYTES: u64 = 64 * MIB;
 /// Bytes of any document of ours (manifest, plan, register): what recovery is willing to read at once.

@@ -20,4 +20,5 @@ pub mod recovery;
 pub mod register;
 pub mod segment;
 pub mod spec;
+pub mod start;
 pub mod steps;

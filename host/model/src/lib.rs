@@ -18,6 +18,7 @@ pub mod partitioner;
 pub mod plan;
 pub mod recovery;
 pub mod register;
+pub mod seal;
 pub mod segment;
 pub mod spec;
 pub mod start;

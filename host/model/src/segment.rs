@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::names::{Attempt, Branch, Incarnation, Sequence, StoreName, StreamName, TaskId};
+use crate::part::Origin;
 
 /// The canonical header of a segment. Its hash is the SHA-256 of its JSON as `serde_json` writes it, fields in this order: all of them are
 /// integers, texts and lists, so there is one such text only.
@@ -45,6 +46,12 @@ impl SegmentHeader {
     pub fn hash(&self) -> Digest {
         // Serializing integers, texts and lists into memory cannot fail; were it to, the empty text's hash matches no segment.
         Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Which task, attempt and segment it is.
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        Origin { task: self.task, attempt: self.attempt, sequence: self.sequence }
     }
 
     /// Whether the task has nothing more to do: each of its inputs has ended and `on-end` is through.

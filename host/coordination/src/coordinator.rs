@@ -1,0 +1,92 @@
+//! The trait that every coordinator fulfils, with the guarantees demanded of it, and the permit without which nothing is confirmed. Refuses to
+//! hand out a permit but to the boot that created the checkpoint.
+
+use async_trait::async_trait;
+use gregor_model::manifest::ObjectRef;
+use gregor_model::names::{Boot, CheckpointNumber, Term};
+use gregor_model::register::Register;
+use gregor_model::start::Begin;
+
+use crate::error::CoordinationError;
+
+/// One job's coordination. Implementations: [`crate::local::LocalCoordinator`]; later ZooKeeper.
+///
+/// Guarantees demanded:
+/// * *Linearizable*: calls take effect one after the other, and [`read`](Self::read) sees all that took effect before it began.
+/// * *Durable*: a write that returned `Ok` survives everything; one that returned [`CoordinationError::Undecided`] did or did not take
+///   effect, and the caller reads before it goes on; after any other error it took no effect.
+/// * *Fenced*: every write but [`begin`](Self::begin) takes effect only while this boot's claim is the last one.
+/// * A future that is dropped has the same outcome as `Undecided`.
+///
+/// Calls are made inside a tokio runtime.
+#[async_trait]
+pub trait Coordinator: Send + Sync {
+    /// What is known of the job; none if it was never begun.
+    ///
+    /// # Errors
+    /// The record can't be believed or reached.
+    async fn read(&self) -> Result<Option<Register>, CoordinationError>;
+
+    /// Claims the job for a boot, in one write, before any task runs: creates the register (a new incarnation, branch 0), or raises term,
+    /// generation and attempt of the one that is there. A checkpoint that an earlier boot left undecided stays undecided: the caller decides
+    /// it (nobody but this boot can confirm it any more, and it has no permit, so it aborts it) before it creates another.
+    ///
+    /// # Errors
+    /// See [`CoordinationError`].
+    async fn begin(&self, begin: &Begin) -> Result<Register, CoordinationError>;
+
+    /// Says where the job's spec is; once. The same spec again is no change.
+    ///
+    /// # Errors
+    /// There is another spec, or see [`CoordinationError`].
+    async fn set_spec(&self, spec: &ObjectRef) -> Result<(), CoordinationError>;
+
+    /// Creates checkpoint `number` at `created_at_ms` (milliseconds since 1970), and drops records beyond `keep` (16 at least). The permit is
+    /// what confirming it takes.
+    ///
+    /// # Errors
+    /// The number was used, another checkpoint is undecided, or see [`CoordinationError`].
+    async fn create(&self, number: CheckpointNumber, created_at_ms: u64, keep: u32) -> Result<CommitPermit, CoordinationError>;
+
+    /// Confirms the checkpoint of this permit: the manifest is the truth from now on. The caller has made the manifest and all that it names
+    /// durable before.
+    ///
+    /// # Errors
+    /// The checkpoint was aborted, another boot claimed the job since, or see [`CoordinationError`].
+    async fn confirm(&self, permit: CommitPermit, manifest: &ObjectRef) -> Result<(), CoordinationError>;
+
+    /// Aborts a checkpoint. This is a write that conflicts with its confirmation: whichever comes first is the truth.
+    ///
+    /// # Errors
+    /// The checkpoint is decided already, or see [`CoordinationError`].
+    async fn abort(&self, number: CheckpointNumber) -> Result<(), CoordinationError>;
+}
+
+/// The right to confirm one checkpoint, once: made by creating it under a valid claim, used up by [`Coordinator::confirm`]. It can't be copied,
+/// and it is worth nothing after the checkpoint was aborted or the job was claimed anew.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a created checkpoint is confirmed with its permit, or aborted"]
+pub struct CommitPermit {
+    number: CheckpointNumber,
+    term: Term,
+    boot: Boot,
+}
+
+impl CommitPermit {
+    /// The permit for the newest checkpoint of a register that was just written under a valid claim.
+    pub(crate) const fn of(register: &Register) -> Self {
+        Self { number: register.created, term: register.term, boot: register.boot }
+    }
+
+    /// The checkpoint.
+    #[must_use]
+    pub const fn number(&self) -> CheckpointNumber {
+        self.number
+    }
+
+    /// The claim under which the checkpoint was created.
+    #[must_use]
+    pub const fn claim(&self) -> (Term, Boot) {
+        (self.term, self.boot)
+    }
+}

@@ -1,0 +1,63 @@
+# Two commands do everything, set-up included, on a Debian or Ubuntu that has rustup and make:
+#
+#   make demo     counts the words of TEXT=<folder or files>, kills the host half-way, starts it again, compares the result
+#   make test     all tests
+#
+# and: make plugins, build, check, bench, setup.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+# A shell that was open when rustup was installed does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# Everything is found below target/ in the checkout, whatever the environment says.
+unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR CARGO_BUILD_TARGET
+# Clones share what they build of the dependencies (RocksDB, wasmtime: half an hour); tests/setup/clone.sh says how.
+CARGO_BUILD_BUILD_DIR ?= $(HOME)/.cache/gregor-build
+unexport CARGO_BUILD_BUILD_DIR
+HOST = CARGO_BUILD_BUILD_DIR="$$(tests/setup/clone.sh '$(CARGO_BUILD_BUILD_DIR)')" cargo --locked --config target/clone.toml
+GUESTS = cargo --locked --config 'build.target-dir="target/guests"'
+RUST := --manifest-path plugins/rust/Cargo.toml
+HOSTILE := --manifest-path tests/hostile/Cargo.toml
+WASM := --target wasm32-wasip2
+WASM_OUT := target/guests/wasm32-wasip2/debug
+
+.PHONY: help setup plugins build test check demo bench
+help:
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
+
+setup:
+	@tests/setup/machine.sh
+
+plugins: setup
+	$(GUESTS) build $(RUST) $(WASM)
+	$(GUESTS) build $(HOSTILE) $(WASM)
+	@mkdir -p target/plugins/rust target/plugins/hostile
+	@install -C -m 644 $(WASM_OUT)/{split,count,identity,filter}.wasm target/plugins/rust/
+	@install -C -m 644 $(WASM_OUT)/hostile.wasm target/plugins/hostile/
+
+build: setup
+	$(HOST) build
+
+test: setup plugins
+	$(GUESTS) test $(RUST) --workspace
+	$(HOST) test --workspace
+
+check: setup
+	cargo fmt --all --check
+	cargo fmt $(RUST) --all --check
+	cargo fmt $(HOSTILE) --all --check
+	$(HOST) clippy --workspace --all-targets -- -D warnings
+	$(GUESTS) clippy $(RUST) --workspace --all-targets -- -D warnings
+	$(GUESTS) clippy $(RUST) --workspace $(WASM) -- -D warnings
+	$(GUESTS) clippy $(HOSTILE) --workspace $(WASM) -- -D warnings
+	$(HOST) test -p gregor-server --test system tidy
+
+demo: setup plugins build
+	@$(GUESTS) build $(RUST) -p split --example reference
+	@tests/demo/run.sh
+
+bench: setup plugins build
+	target/debug/gregor bench

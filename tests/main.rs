@@ -1,1 +1,19 @@
+//! The system from outside: the built binary on real files, in real processes that are stopped, killed, starved and lied to; and `tidy`, the
+//! repository's own rules. Refuses to look inside: a test knows command lines, files and exit codes only. Seeds are printed and set with
+//! `GREGOR_TEST_SEED`.
 #![cfg(test)]
+
+mod altered;
+mod bad_guests;
+mod bad_input;
+mod cases;
+mod changed;
+mod disk;
+mod ends;
+mod formats;
+mod harness;
+mod kills;
+mod large;
+mod steps;
+mod tidy;
+mod word_count;

@@ -1,0 +1,229 @@
+//! Stored data that was altered, cut short or deleted: every object of the archive in turn, and the register. Refused with exit 3 and the
+//! object's name, and nothing is touched; never taken for absent, never guessed around.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rustix::process::Signal;
+
+use crate::harness::lab::{Lab, remove};
+use crate::harness::{clock, corpus, jobs, output, seed};
+
+/// A job that was killed half-way, a copy of what it left, and its input.
+struct Killed {
+    lab: Lab,
+    text: Vec<u8>,
+    random: StdRng,
+}
+
+/// What becomes of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Harm {
+    Flip,
+    Cut,
+    Empty,
+    Delete,
+}
+
+const HARMS: [Harm; 4] = [Harm::Flip, Harm::Cut, Harm::Empty, Harm::Delete];
+
+impl Killed {
+    fn new(test: &str) -> Self {
+        let mut random = seed::random(test);
+        let lab = Lab::with_job(&jobs::word_count("10 ms"));
+        let text = corpus::plain(&mut random, 12_000_000, 3_000);
+        lab.write("in/a.txt", &text);
+        let mut host = lab.start(&[]);
+        clock::wait("the fifth checkpoint", || {
+            assert!(!host.is_over(), "the job was over before it could be killed:\n{}", host.stderr());
+            host.confirmed().filter(|&number| number >= 5)
+        });
+        host.signal(Signal::KILL);
+        assert_eq!(host.end().signal, Some(9));
+        lab.replace("data", "then/data");
+        lab.replace("out", "then/out");
+        Self { lab, text, random }
+    }
+
+    /// Puts all back as it was when the job was killed; without the local store, so that all must come from the archive.
+    fn restore(&self) {
+        for name in ["data", "out"] {
+            self.lab.replace(&format!("then/{name}"), name);
+        }
+        remove(&self.lab.path("data/state"));
+    }
+
+    /// The objects of the archive, by their keys.
+    fn objects(&self) -> Vec<String> {
+        let folder = self.lab.path("then/data/archive");
+        let mut files = Vec::new();
+        walk(&folder, &mut files);
+        files.iter().map(|file| file.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    fn harm(&mut self, file: &Path, harm: Harm) {
+        let mut bytes = fs::read(file).unwrap();
+        match harm {
+            Harm::Flip => {
+                let at = self.random.random_range(0..bytes.len());
+                bytes[at] ^= 1 << self.random.random_range(0..8);
+            }
+            Harm::Cut => bytes.truncate(self.random.random_range(1..bytes.len())),
+            Harm::Empty => bytes.clear(),
+            Harm::Delete => return fs::remove_file(file).unwrap(),
+        }
+        fs::write(file, bytes).unwrap();
+    }
+
+    #[track_caller]
+    fn exact(&self) {
+        output::complete(&self.lab.path("out"));
+        corpus::same(&output::counts(&self.lab.path("out")), &corpus::count([self.text.as_slice()]));
+    }
+}
+
+/// The kind of an object: what stands behind the incarnation in its key.
+fn kind(key: &str) -> &str {
+    key.split('/').nth(5).unwrap_or_else(|| panic!("{key:?} is not the key of an object of a job"))
+}
+
+/// All files below a folder.
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() { walk(&path, files) } else { files.push(path) }
+    }
+}
+
+/// What must not be touched: archive, coordination and output, byte for byte.
+fn content(lab: &Lab) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = Vec::new();
+    for folder in ["data/archive", "data/coordination", "out"] {
+        if lab.path(folder).exists() {
+            walk(&lab.path(folder), &mut files);
+        }
+    }
+    files.into_iter().map(|file| (file.clone(), fs::read(&file).unwrap())).collect()
+}
+
+/// Which files differ.
+fn touched(before: &BTreeMap<PathBuf, Vec<u8>>, after: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<PathBuf> {
+    before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path)).cloned().collect()
+}
+
+#[test]
+fn an_altered_object_of_the_archive_is_refused_by_name_and_nothing_is_touched() {
+    let mut killed = Killed::new("an_altered_object_of_the_archive_is_refused_by_name_and_nothing_is_touched");
+    let mut kinds: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+    for key in chosen(&killed.objects()) {
+        for harm in HARMS {
+            killed.restore();
+            let file = killed.lab.path("data/archive").join(&key);
+            killed.harm(&file, harm);
+            let before = content(&killed.lab);
+            let ended = killed.lab.run(&[]);
+            let told = format!("{harm:?} of {key}: exit {:?}\n{}", ended.code, ended.stderr);
+            let (refused, harmless) = kinds.entry(kind(&key).to_owned()).or_default();
+            match ended.code {
+                Some(3) => {
+                    assert!(ended.stderr.contains(&key), "the object is not named: {told}");
+                    assert_eq!(touched(&before, &content(&killed.lab)), Vec::<PathBuf>::new(), "touched after {told}");
+                    *refused += 1;
+                }
+                // Not everything is needed to go on: parts of which all runs were read, a marker that is made again.
+                Some(0) => {
+                    killed.exact();
+                    *harmless += 1;
+                }
+                _ => panic!("{told}"),
+            }
+        }
+    }
+    println!("(refused, harmless) by kind: {kinds:?}");
+    for always in ["spec", "plans", "manifests"] {
+        assert!(kinds.get(always).is_some_and(|&(refused, harmless)| refused > 0 && harmless == 0), "{always}: {kinds:?}");
+    }
+    for sometimes in ["parts", "marker"] {
+        assert!(kinds.get(sometimes).is_some_and(|&(refused, _)| refused > 0), "{sometimes}: {kinds:?}");
+    }
+    killed.restore();
+    killed.lab.run(&[]).code(0);
+    killed.exact();
+}
+
+/// Of each kind the first, the last and one between.
+fn chosen(keys: &[String]) -> Vec<String> {
+    let mut by_kind: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+    for key in keys {
+        by_kind.entry(kind(key)).or_default().push(key);
+    }
+    let mut chosen = Vec::new();
+    for keys in by_kind.values() {
+        let mut places = vec![0, keys.len() / 2, keys.len() - 1];
+        places.dedup();
+        chosen.extend(places.into_iter().map(|at| keys[at].clone()));
+    }
+    chosen
+}
+
+#[test]
+fn an_altered_register_is_refused_and_a_lost_one_is_noticed() {
+    let mut killed = Killed::new("an_altered_register_is_refused_and_a_lost_one_is_noticed");
+    let mut files = Vec::new();
+    walk(&killed.lab.path("data/coordination"), &mut files);
+    let register = files.into_iter().find(|file| fs::read(file).unwrap().starts_with(b"gregor register ")).expect("a register");
+    for harm in HARMS {
+        for _ in 0..if harm == Harm::Flip { 20 } else { 1 } {
+            killed.restore();
+            killed.harm(&register, harm);
+            let before = content(&killed.lab);
+            let ended = killed.lab.run(&[]);
+            assert_eq!(ended.code, Some(3), "{harm:?} of the register:\n{}", ended.stderr);
+            assert_eq!(touched(&before, &content(&killed.lab)), Vec::<PathBuf>::new(), "{harm:?} of the register:\n{}", ended.stderr);
+        }
+    }
+    // The whole folder gone, while the archive remembers: coordination lost its data.
+    killed.restore();
+    remove(&killed.lab.path("data/coordination"));
+    killed.lab.run(&[]).code(3);
+    killed.restore();
+    killed.lab.run(&[]).code(0);
+    killed.exact();
+}
+
+#[test]
+fn an_output_file_that_was_released_and_altered_is_noticed_while_its_release_is_open() {
+    // Kill between the confirm and the release: the temporary file is all there is.
+    let lab = Lab::with_job(&jobs::lines("rust/identity", ""));
+    lab.write("in/a.txt", "one\ntwo\n");
+    let steps = lab.run(&["--count-steps"]).code(0).figure("steps=").unwrap();
+    let (mut refused, mut harmless) = (0, 0);
+    for n in 1..=steps {
+        lab.forget();
+        lab.run(&["--fault", &format!("kill-after:{n}")]);
+        let temporary = fs::read_dir(lab.path("out")).into_iter().flatten().map(|entry| entry.unwrap().path());
+        let Some(temporary) = temporary.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "tmp")) else { continue };
+        fs::remove_file(&temporary).unwrap();
+        let ended = lab.run(&[]);
+        match ended.code {
+            // Confirmed, and gone.
+            Some(1) => {
+                assert!(ended.stderr.contains("out") && ended.stderr.contains("--outputs-consumed"), "{}", ended.stderr);
+                refused += 1;
+                lab.run(&["--outputs-consumed"]).code(0);
+            }
+            // Not confirmed: garbage anyway.
+            Some(0) => {
+                assert_eq!(output::records(&lab.path("out")), [b"one".as_slice(), b"two"]);
+                harmless += 1;
+            }
+            _ => panic!("after step {n}: exit {:?}\n{}", ended.code, ended.stderr),
+        }
+    }
+    println!("{refused} refused, {harmless} harmless");
+    assert!(refused > 0 && harmless > 0, "{refused} refused, {harmless} harmless");
+}

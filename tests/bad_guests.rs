@@ -1,0 +1,232 @@
+//! Components that loop, hoard, overflow, trap and lie. Each fails its own call only: the rest of the output is exact, a neighbour in the same
+//! process notices nothing, and the host says which record of which task it was.
+
+use crate::harness::host::Ended;
+use crate::harness::lab::Lab;
+use crate::harness::{jobs, output};
+
+/// Deeds that cost the call in which they are done, each as a failure that blames a record.
+const DEEDS: &[&str] = &[
+    "endless-loop",
+    "memory-bomb",
+    "stack-overflow",
+    "trap",
+    "panic",
+    "error-poison",
+    "too-many-emits",
+    "too-many-bytes",
+    "lying-ends",
+    "lying-nulls",
+    "lying-causes",
+    "select-out-of-range",
+    "state-lying-columns",
+    "cursor-flood",
+    "reject-out-of-range",
+];
+/// Lines of the input.
+const LINES: usize = 3_000;
+/// The lines that bring the deed about.
+const TRIGGERS: [usize; 3] = [0, 1_500, 2_999];
+
+/// A job with a component that does `mode` at each line "trigger", and beside it a stage that does nothing wrong.
+fn lab(mode: &str, more: &str) -> Lab {
+    let lab = Lab::with_job(&format!(
+        r#"name = "guests"
+[[stage]]
+name = "hostile"
+component = "{{plugins}}/hostile/hostile.wasm"
+inputs = {{ in = {{ from = "in/hostile.txt", format = "lines" }} }}
+outputs = {{ out = {{ to = "out/hostile", format = "lines" }} }}
+config = {{ mode = "{mode}", trigger = "trigger" }}
+{more}
+[[stage]]
+name = "good"
+component = "{{plugins}}/rust/identity.wasm"
+inputs = {{ in = {{ from = "in/good.txt", format = "lines" }} }}
+outputs = {{ out = {{ to = "out/good", format = "lines" }} }}
+
+[checkpoint]
+interval = "100 ms"
+
+[limits]
+call-time = "100 ms"
+memory = "16 MiB"
+"#
+    ));
+    lab.write("in/hostile.txt", lines(|at| if TRIGGERS.contains(&at) { "trigger\n".to_owned() } else { line(at) }));
+    lab.write("in/good.txt", lines(line));
+    lab
+}
+
+fn line(at: usize) -> String {
+    format!("line {at}\n")
+}
+
+fn lines(line: impl Fn(usize) -> String) -> String {
+    (0..LINES).map(line).collect()
+}
+
+/// What a folder of one task holds, in order.
+fn content(lab: &Lab, folder: &str) -> String {
+    let bytes: Vec<u8> = output::by_task(&lab.path(folder)).into_values().flatten().collect();
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Demands that all is there, but for the triggers.
+#[track_caller]
+fn exact_but_for_triggers(lab: &Lab) {
+    output::complete(&lab.path("out/hostile"));
+    assert!(
+        content(lab, "out/hostile") == lines(|at| if TRIGGERS.contains(&at) { String::new() } else { line(at) }),
+        "the rest is not exact"
+    );
+    neighbour(lab);
+}
+
+#[track_caller]
+fn neighbour(lab: &Lab) {
+    output::complete(&lab.path("out/good"));
+    assert!(content(lab, "out/good") == lines(line), "the neighbour was disturbed");
+}
+
+#[test]
+fn under_skip_a_bad_record_costs_itself_only() {
+    for mode in DEEDS {
+        let lab = lab(mode, "on-error = \"skip\"");
+        let ended = lab.run(&[]);
+        println!("{mode}: exit {:?} after {:?}, {} MiB", ended.code, ended.elapsed, ended.peak_kib / 1024);
+        let ended = ended.code(0);
+        assert!(ended.peak_kib < 700 * 1024, "{mode}: {} KiB", ended.peak_kib);
+        assert!(ended.stderr.contains("skipped"), "{mode}: nobody is told of what was left out:\n{}", ended.stderr);
+        exact_but_for_triggers(&lab);
+    }
+}
+
+#[test]
+fn a_tasks_own_rejection_leaves_a_record_out() {
+    for on_error in ["skip", "stop"] {
+        let lab = lab("reject", &format!("on-error = \"{on_error}\""));
+        lab.run(&[]).code(0);
+        exact_but_for_triggers(&lab);
+    }
+}
+
+#[test]
+fn under_stop_a_bad_record_ends_the_job_at_its_last_checkpoint() {
+    for mode in DEEDS {
+        let lab = lab(mode, "");
+        // Not the first line: what comes before the guilty record is committed.
+        lab.write("in/hostile.txt", lines(|at| if at == 1_500 { "trigger\n".to_owned() } else { line(at) }));
+        let ended = lab.run(&[]).code(1);
+        stopped_at(&lab, &ended, mode);
+        let before = content(&lab, "out/hostile");
+        // Started again it stands at the same record.
+        let ended = lab.run(&[]).code(1);
+        stopped_at(&lab, &ended, mode);
+        assert_eq!(content(&lab, "out/hostile"), before, "{mode}: the second run wrote more");
+    }
+}
+
+/// Demands an error that names task, record and reason, and an output that ends where the record is.
+#[track_caller]
+fn stopped_at(lab: &Lab, ended: &Ended, mode: &str) {
+    let offset: usize = (0..1_500).map(|at| line(at).len()).sum();
+    for fragment in ["hostile", &offset.to_string()] {
+        assert!(ended.stderr.contains(fragment), "{mode}: the error does not name {fragment:?}:\n{}", ended.stderr);
+    }
+    let found = content(lab, "out/hostile");
+    assert!(
+        found == (0..1_500).map(line).collect::<String>(),
+        "{mode}: {} bytes were written, {offset} come before the record",
+        found.len()
+    );
+    assert!(!lab.path("out/hostile/_SUCCESS").exists() && !lab.path("out/good/_SUCCESS").exists(), "{mode}: it is not complete");
+}
+
+#[test]
+fn an_error_that_may_pass_is_tried_again_before_a_record_is_blamed() {
+    for retries in [0, 2] {
+        let lab = lab("error-retryable", &format!("on-error = \"skip\"\nretries = {retries}"));
+        let ended = lab.run(&[]);
+        println!("retries = {retries}: exit {:?} after {:?}", ended.code, ended.elapsed);
+        match ended.code {
+            Some(0) => exact_but_for_triggers(&lab),
+            Some(1) => drop(ended.says("come back later")),
+            _ => panic!("exit {:?}:\n{}", ended.code, ended.stderr),
+        }
+    }
+}
+
+#[test]
+fn a_fatal_error_stops_the_job_even_under_skip() {
+    lab("error-fatal", "on-error = \"skip\"").run(&[]).code(1).says("nothing helps").says("hostile");
+}
+
+#[test]
+fn a_component_that_cannot_start_stops_its_job() {
+    for (mode, reason) in
+        [("init-emits", "init"), ("init-panics", "init gives up"), ("init-fails", "init blames a record"), ("init-loops", "init")]
+    {
+        let ended = lab(mode, "on-error = \"skip\"").run(&[]);
+        println!("{mode}: {:?}", ended.elapsed);
+        ended.code(1).says("hostile").says(reason);
+    }
+}
+
+#[test]
+fn a_failure_at_the_end_of_an_input_stops_the_job() {
+    for (mode, reason) in [("end-panics", "the end is too much"), ("end-fails", "not at an end"), ("end-loops", "on-end")] {
+        lab(mode, "on-error = \"skip\"").run(&[]).code(1).says("hostile").says(reason);
+    }
+}
+
+#[test]
+fn the_end_of_an_input_is_worked_off_in_pieces() {
+    let lab = lab("end-emits", "on-error = \"skip\"");
+    lab.edit_job("trigger = \"trigger\"", "trigger = \"no such line\"");
+    lab.run(&[]).code(0);
+    let expected = std::fs::read_to_string(lab.path("in/hostile.txt")).unwrap() + "0 1\n0 2\n0 3\n";
+    assert!(content(&lab, "out/hostile") == expected, "{}", content(&lab, "out/hostile").len());
+    neighbour(&lab);
+}
+
+#[test]
+fn memory_that_a_component_never_gives_back_is_taken_back() {
+    let lab = lab("leak", "on-error = \"stop\"");
+    // 40 batches with a leak of 8 MiB each, in an instance that may have 16: a batch ends at 1,024 records.
+    lab.write("in/hostile.txt", (0..40_960).map(|at| if at % 1024 == 7 { "trigger\n".to_owned() } else { line(at) }).collect::<String>());
+    lab.run(&[]).code(0);
+    let expected: String = (0..40_960).filter(|at| at % 1024 != 7).map(line).collect();
+    assert!(content(&lab, "out/hostile") == expected, "the rest is not exact");
+}
+
+#[test]
+fn floods_of_logs_and_metrics_are_bounded_and_harmless() {
+    for mode in ["log-flood", "stderr-flood", "metric-flood", "store-flood"] {
+        let lab = lab(mode, "on-error = \"skip\"");
+        let ended = lab.run(&[]).code(0);
+        println!("{mode}: {:?}, {} bytes of log", ended.elapsed, ended.stderr.len());
+        assert!(ended.stderr.len() < 4_000_000, "{mode}: {} bytes of log", ended.stderr.len());
+        exact_but_for_triggers(&lab);
+    }
+}
+
+#[test]
+fn a_record_over_the_limit_follows_the_jobs_policy() {
+    let long = "x".repeat(2_000);
+    let text = format!("one\n{long}\ntwo\n{long}\r\nthree\n{long}");
+    let job = |policy: &str| jobs::lines("rust/identity", &format!("on-error = \"{policy}\"\nlimits = {{ record = \"1 KiB\" }}"));
+    let lab = Lab::with_job(&job("skip"));
+    lab.write("in/a.txt", &text);
+    lab.run(&[]).code(0);
+    assert_eq!(content(&lab, "out"), "one\ntwo\nthree\n");
+
+    let lab = Lab::with_job(&job("stop"));
+    lab.write("in/a.txt", &text);
+    lab.run(&[]).code(1).says("record").says("1 KiB").says("a.txt").says("4");
+    assert_eq!(content(&lab, "out"), "one\n");
+    // Limits may change: with a higher one the job goes on, and ends.
+    lab.edit_job("1 KiB", "1 MiB");
+    lab.run(&[]).code(0);
+    assert_eq!(content(&lab, "out"), format!("one\n{long}\ntwo\n{long}\nthree\n{long}\n"));
+}

@@ -1,0 +1,115 @@
+//! What stands after a job has ended, and what people ask about it: started again, `checkpoint`, `inspect`, `doctor`.
+
+use serde_json::Value;
+
+use crate::harness::lab::{Lab, remove};
+use crate::harness::{corpus, jobs, output, plugins, seed};
+
+/// Fields of an entry of `checkpoint list --output json`, in order.
+const LISTED: [&str; 7] = ["number", "created-at", "status", "manifest", "sha256", "bytes", "kind"];
+
+fn finished(test: &str) -> (Lab, Vec<u8>) {
+    let mut random = seed::random(test);
+    let lab = Lab::with_job(&jobs::word_count("20 ms"));
+    let text = corpus::plain(&mut random, 6_000_000, 3_000);
+    lab.write("in/a.txt", &text);
+    let ended = lab.run(&[]).code(0).unwarned(&[]);
+    let pauses = ended.line("pause-p50=").unwrap_or_else(|| panic!("no line of pauses:\n{}", ended.stderr));
+    println!("{pauses}; {}", ended.line("finished").unwrap_or_default());
+    for label in ["pause-p50=", "pause-p99=", "pause-max="] {
+        let (_, rest) = pauses.split_once(label).unwrap_or_else(|| panic!("{label} is missing: {pauses}"));
+        assert!(rest.starts_with(|c: char| c.is_ascii_digit()), "{label} is no figure: {pauses}");
+    }
+    assert!(ended.figure("freezes=").is_some_and(|freezes| freezes > 0), "{pauses}");
+    (lab, text)
+}
+
+#[test]
+fn a_finished_job_started_again_says_so_and_changes_nothing() {
+    let (lab, text) = finished("a_finished_job_started_again_says_so_and_changes_nothing");
+    let before = output::files(&lab.path("out"));
+    let list = || lab.gregor(&["checkpoint", "list", "job.toml", "--data", "data", "--output", "json"]).code(0).stdout;
+    let checkpoints = list();
+    for _ in 0..2 {
+        lab.run(&[]).code(0).says("finished");
+        assert_eq!(output::files(&lab.path("out")), before);
+        assert_eq!(list(), checkpoints, "a checkpoint was made of nothing");
+    }
+    // Local state is a cache, and so are compiled components.
+    for cache in ["data/state", "data/components"] {
+        remove(&lab.path(cache));
+        lab.run(&[]).code(0).says("finished");
+        assert_eq!(output::files(&lab.path("out")), before);
+    }
+    corpus::same(&output::counts(&lab.path("out")), &corpus::count([text.as_slice()]));
+}
+
+#[test]
+fn checkpoints_are_listed_with_the_fields_that_stand_in_the_reference() {
+    let (lab, _) = finished("checkpoints_are_listed_with_the_fields_that_stand_in_the_reference");
+    let listed = lab.gregor(&["checkpoint", "list", "job.toml", "--data", "data", "--output", "json"]).code(0).stdout;
+    let Value::Array(entries) = serde_json::from_str(&listed).unwrap() else { panic!("not an array: {listed}") };
+    assert!(entries.len() > 1, "{listed}");
+    let mut last = 0;
+    for entry in &entries {
+        let entry = entry.as_object().unwrap();
+        let mut names: Vec<&str> = entry.keys().map(String::as_str).collect();
+        let mut expected = LISTED;
+        names.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        let number = entry["number"].as_u64().unwrap();
+        assert!(number > last, "numbers do not rise: {listed}");
+        last = number;
+        assert!(["created", "confirmed", "aborted"].contains(&entry["status"].as_str().unwrap()), "{entry:?}");
+        let created = entry["created-at"].as_str().unwrap();
+        assert!(
+            created.len() == 24 && created.ends_with('Z') && created.as_bytes()[10] == b'T',
+            "{created:?} is not RFC 3339 with milliseconds"
+        );
+        if entry["status"] == "confirmed" {
+            assert!(["base", "delta"].contains(&entry["kind"].as_str().unwrap()), "{entry:?}");
+            assert_eq!(entry["sha256"].as_str().map(str::len), Some(64), "{entry:?}");
+            assert!(entry["bytes"].as_u64().unwrap() > 0, "{entry:?}");
+        }
+    }
+    // The order of fields, as text.
+    let first = &listed[listed.find('{').unwrap()..];
+    let places: Vec<usize> = LISTED.iter().map(|name| first.find(&format!("\"{name}\"")).unwrap()).collect();
+    assert!(places.is_sorted(), "fields are out of order: {first}");
+    let confirmed = entries.iter().rev().find(|entry| entry["status"] == "confirmed").unwrap();
+    let number = confirmed["number"].to_string();
+    let text = lab.gregor(&["checkpoint", "list", "job.toml", "--data", "data"]).code(0).stdout;
+    assert!(text.contains(&number), "{text}");
+    let shown = lab.gregor(&["checkpoint", "show", "job.toml", &number, "--data", "data", "--output", "json"]).code(0).stdout;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["number"].to_string(), number);
+    lab.gregor(&["checkpoint", "show", "job.toml", "999999", "--data", "data"]).code(2).says("999999");
+}
+
+#[test]
+fn a_component_is_inspected() {
+    let lab = Lab::new();
+    let component = plugins().join("rust/count.wasm");
+    let component = component.to_str().unwrap();
+    let told = lab.gregor(&["inspect", component, "--output", "json"]).code(0).stdout;
+    let value: Value = serde_json::from_str(&told).unwrap();
+    assert!(value.is_object(), "{told}");
+    for fragment in ["words", "counts", "sha256:"] {
+        assert!(told.contains(fragment), "{fragment:?} is missing: {told}");
+    }
+    let text = lab.gregor(&["inspect", component]).code(0).stdout;
+    assert!(text.contains("words") && text.contains("counts"), "{text}");
+    // Why it would be refused.
+    lab.write("core.wasm", wat::parse_str("(module)").unwrap());
+    lab.gregor(&["inspect", "core.wasm"]).code(2).says("component");
+}
+
+#[test]
+fn the_doctor_answers() {
+    let ended = Lab::new().gregor(&["doctor"]);
+    assert!(matches!(ended.code, Some(0 | 1)), "{}", ended.stderr);
+    assert!(!ended.stdout.trim().is_empty());
+    let ended = Lab::new().gregor(&["--version"]).code(0);
+    assert!(ended.stdout.starts_with("gregor "), "{}", ended.stdout);
+}

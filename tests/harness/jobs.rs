@@ -1,0 +1,49 @@
+//! Job files that several tests use. Refuses to be clever: each is a text, as a user writes it.
+
+/// Counts words: files in `in` to `out`, a stream of four partitions between, with this interval.
+pub(crate) fn word_count(interval: &str) -> String {
+    format!(
+        r#"name = "wordcount"
+
+[[stage]]
+name = "split"
+component = "{{plugins}}/rust/split.wasm"
+inputs = {{ lines = {{ from = "in", format = "lines" }} }}
+outputs = {{ words = {{ to = "stream://words", partitions = 4 }} }}
+
+[[stage]]
+name = "count"
+component = "{{plugins}}/rust/count.wasm"
+inputs = {{ words = {{ from = "stream://words" }} }}
+outputs = {{ counts = {{ to = "out", format = "tsv" }} }}
+
+[checkpoint]
+interval = "{interval}"
+"#
+    )
+}
+
+/// The same, with a third stage that writes each word to `out/words` as it comes, so that every checkpoint releases files; counts go to
+/// `out/counts`.
+pub(crate) fn word_count_and_words(interval: &str) -> String {
+    word_count(interval).replace("to = \"out\"", "to = \"out/counts\"")
+        + r#"
+[[stage]]
+name = "words"
+component = "{plugins}/rust/identity.wasm"
+inputs = { in = { from = "stream://words" } }
+outputs = { out = { to = "out/words", format = "tsv" } }
+"#
+}
+
+/// A job of one stage in the short form: files in `in` through a component with ports `in` and `out` to `out`, as lines.
+pub(crate) fn lines(component: &str, more: &str) -> String {
+    format!(
+        r#"name = "lines"
+component = "{{plugins}}/{component}.wasm"
+inputs = {{ in = {{ from = "in", format = "lines" }} }}
+outputs = {{ out = {{ to = "out", format = "lines" }} }}
+{more}
+"#
+    )
+}

@@ -1,0 +1,238 @@
+//! Processes that end when nobody asked them: killed at random instants, stopped by signals. What is on disk afterwards must be what an
+//! undisturbed run leaves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rustix::process::Signal;
+
+use crate::harness::host::{Ended, Host};
+use crate::harness::lab::Lab;
+use crate::harness::{clock, corpus, jobs, output, seed};
+
+/// Kills of one run, at least.
+const KILLS: u32 = 36;
+/// Bytes of the first corpus that is tried.
+const CORPUS_BYTES: usize = 16_000_000;
+/// How long the undisturbed run must last, so that there is time to be killed in; a shorter one gets a larger corpus.
+const UNDISTURBED: Duration = Duration::from_millis(2_500);
+
+/// Both outputs of the job, sorted.
+#[derive(PartialEq)]
+struct Outputs {
+    counts: Vec<Vec<u8>>,
+    words: Vec<Vec<u8>>,
+}
+
+impl Outputs {
+    fn of(lab: &Lab) -> Self {
+        for folder in ["out/counts", "out/words"] {
+            output::complete(&lab.path(folder));
+        }
+        Self { counts: output::records(&lab.path("out/counts")), words: output::records(&lab.path("out/words")) }
+    }
+
+    #[track_caller]
+    fn same_as(&self, undisturbed: &Self) {
+        let lengths = |outputs: &Self| (outputs.counts.len(), outputs.words.len());
+        assert!(
+            self == undisturbed,
+            "(counts, words) of the disturbed run: {:?}, of the undisturbed one: {:?}",
+            lengths(self),
+            lengths(undisturbed)
+        );
+    }
+}
+
+/// A job that runs for some seconds, and what an undisturbed run of it leaves.
+fn undisturbed(random: &mut StdRng) -> (Lab, Outputs) {
+    let lab = Lab::with_job(&jobs::word_count_and_words("30 ms"));
+    let mut bytes = CORPUS_BYTES;
+    loop {
+        let text = corpus::plain(random, bytes, 20_000);
+        lab.write("in/text.txt", &text);
+        let ended = lab.run(&[]).code(0).unwarned(&[]);
+        let outputs = Outputs::of(&lab);
+        corpus::same(&output::counts(&lab.path("out/counts")), &corpus::count([text.as_slice()]));
+        println!(
+            "undisturbed: {bytes} bytes, {} words in {:?}; {}; {}",
+            outputs.words.len(),
+            ended.elapsed,
+            ended.line("finished").unwrap_or_default(),
+            ended.line("pause-p50").unwrap_or_default()
+        );
+        lab.forget();
+        if ended.elapsed >= UNDISTURBED {
+            return (lab, outputs);
+        }
+        bytes *= 2;
+    }
+}
+
+/// When a process is disturbed.
+#[derive(Debug, Clone, Copy)]
+enum Instant {
+    /// So long after its start.
+    AfterStart(Duration),
+    /// So long after it has confirmed a checkpoint above this one.
+    AfterConfirm(u64, Duration),
+}
+
+/// Waits for the instant, or the end of the process, which is then given back.
+fn until(host: &mut Host, instant: Instant) {
+    let (above, delay) = match instant {
+        Instant::AfterStart(delay) => (None, delay),
+        Instant::AfterConfirm(above, delay) => (Some(above), delay),
+    };
+    if let Some(above) = above {
+        clock::wait("a new checkpoint", || (host.is_over() || host.confirmed().is_some_and(|number| number > above)).then_some(()));
+    }
+    let begun = clock::now();
+    clock::wait("the instant", || (host.is_over() || begun.elapsed() >= delay).then_some(()));
+}
+
+/// What disturbances did.
+#[derive(Debug, Default)]
+struct Toll {
+    disturbed: u32,
+    after_confirm: u32,
+    resumed: u32,
+    confirmed: u64,
+}
+
+impl Toll {
+    /// Takes a process that has ended in, and checks that nothing confirmed was forgotten.
+    #[track_caller]
+    fn note(&mut self, ended: &Ended) {
+        if let Some(from) = ended.resumed() {
+            assert!(from >= self.confirmed, "went on from {from}, but {} was confirmed:\n{}", self.confirmed, ended.stderr);
+            self.resumed += 1;
+        }
+        let confirmed = ended.confirmed().unwrap_or(0);
+        self.disturbed += 1;
+        self.after_confirm += u32::from(confirmed > self.confirmed);
+        self.confirmed = self.confirmed.max(confirmed).max(ended.resumed().unwrap_or(0));
+    }
+}
+
+/// Disturbs a job with `disturb` until it has been disturbed `times` times, then lets it end.
+fn disturb(lab: &Lab, (random, times): (&mut StdRng, u32), mut disturb: impl FnMut(Host) -> Ended) -> (Toll, Ended) {
+    let mut toll = Toll::default();
+    loop {
+        let mut host = lab.start(&[]);
+        if toll.disturbed == times {
+            return (toll, host.end().calm());
+        }
+        // Two of three wait for progress, so that the job ends some day; the third hits anything, also what recovers.
+        let instant = if toll.disturbed % 3 == 2 {
+            Instant::AfterStart(Duration::from_micros(random.random_range(0..200_000)))
+        } else {
+            Instant::AfterConfirm(toll.confirmed, Duration::from_micros(random.random_range(0..40_000)))
+        };
+        until(&mut host, instant);
+        let ended = if host.is_over() { host.end().calm() } else { disturb(host).calm() };
+        if ended.code == Some(0) {
+            return (toll, ended);
+        }
+        toll.note(&ended);
+    }
+}
+
+#[test]
+fn a_job_killed_at_random_instants_leaves_what_an_undisturbed_one_leaves() {
+    let mut random = seed::random("a_job_killed_at_random_instants_leaves_what_an_undisturbed_one_leaves");
+    let (lab, expected) = undisturbed(&mut random);
+    let (toll, ended) = disturb(&lab, (&mut random, KILLS), |host| {
+        host.signal(Signal::KILL);
+        let ended = host.end();
+        assert!(ended.signal == Some(9) || ended.code == Some(0), "it was killed, and ended with {:?}:\n{}", ended.code, ended.stderr);
+        ended
+    });
+    println!("killed: {toll:?}; {}", ended.line("finished").unwrap_or_default());
+    let ended = ended.code(0);
+    assert!(ended.resumed().is_none_or(|from| from >= toll.confirmed), "{} < {}", ended.stderr, toll.confirmed);
+    assert!(toll.disturbed >= 30, "the job was over after {toll:?}");
+    assert!(toll.after_confirm >= 15, "too few kills after a new confirm: {toll:?}");
+    Outputs::of(&lab).same_as(&expected);
+}
+
+#[test]
+fn a_job_stopped_by_signals_takes_a_last_checkpoint_and_goes_on() {
+    let mut random = seed::random("a_job_stopped_by_signals_takes_a_last_checkpoint_and_goes_on");
+    let (lab, expected) = undisturbed(&mut random);
+    let mut stops = 0;
+    let mut told: BTreeMap<i32, u32> = BTreeMap::new();
+    let (toll, ended) = disturb(&lab, (&mut random, 12), |host| {
+        stops += 1;
+        let (signal, code) = if stops % 4 == 0 { (Signal::INT, 130) } else { (Signal::TERM, 143) };
+        host.signal(signal);
+        let ended = host.end();
+        // A signal that comes before the process listens ends it as a kill does.
+        if let Some(found) = ended.code.filter(|&found| found != 0) {
+            assert_eq!(found, code, "after {signal:?}:\n{}", ended.stderr);
+            *told.entry(code).or_default() += 1;
+            let last = ended.line("stopped").unwrap_or_default().to_owned();
+            assert!(last.contains("checkpoint="), "does not say at which checkpoint it stopped:\n{}", ended.stderr);
+        }
+        ended
+    });
+    println!("stopped: {toll:?}, exit codes {told:?}; {}", ended.line("finished").unwrap_or_default());
+    ended.code(0);
+    assert!(told.get(&143).is_some_and(|&times| times >= 4) && told.get(&130).is_some_and(|&times| times >= 1), "{told:?}");
+    Outputs::of(&lab).same_as(&expected);
+}
+
+#[test]
+fn a_second_signal_ends_the_job_at_once_and_loses_nothing() {
+    let mut random = seed::random("a_second_signal_ends_the_job_at_once_and_loses_nothing");
+    let lab = Lab::with_job(&jobs::word_count("10 s"));
+    let text = corpus::plain(&mut random, 20_000_000, 1_000);
+    lab.write("in/text.txt", &text);
+    let mut host = lab.start(&[]);
+    until(&mut host, Instant::AfterStart(Duration::from_millis(600)));
+    host.signal(Signal::TERM);
+    host.signal(Signal::TERM);
+    host.end().calm().code(143);
+    lab.run(&[]).code(0);
+    corpus::same(&output::counts(&lab.path("out")), &corpus::count([text.as_slice()]));
+}
+
+#[test]
+fn killed_jobs_of_one_producer_a_partition_write_the_same_bytes_in_the_same_order() {
+    let mut random = seed::random("killed_jobs_of_one_producer_a_partition_write_the_same_bytes_in_the_same_order");
+    let lab = Lab::with_job(&jobs::lines("rust/identity", "checkpoint = { interval = \"20 ms\" }"));
+    for name in ["a", "b", "c"] {
+        lab.write(&format!("in/{name}.txt"), corpus::plain(&mut random, 12_000_000, 1_000_000));
+    }
+    let ended = lab.run(&[]).code(0);
+    let expected = output::by_task(&lab.path("out"));
+    lab.forget();
+    println!("undisturbed: {:?}, {} tasks", ended.elapsed, expected.len());
+    let (toll, ended) = disturb(&lab, (&mut random, 15), |host| {
+        host.signal(Signal::KILL);
+        host.end()
+    });
+    println!("killed: {toll:?}");
+    ended.code(0);
+    assert!(toll.disturbed > 0, "the job was over before the first kill");
+    output::complete(&lab.path("out"));
+    let found = output::by_task(&lab.path("out"));
+    assert!(found == expected, "tasks {:?}, expected {:?}", found.keys(), expected.keys());
+}
+
+#[test]
+fn a_local_store_that_was_deleted_is_restored_from_the_archive() {
+    let mut random = seed::random("a_local_store_that_was_deleted_is_restored_from_the_archive");
+    let (lab, expected) = undisturbed(&mut random);
+    let (toll, ended) = disturb(&lab, (&mut random, 8), |host| {
+        host.signal(Signal::KILL);
+        let ended = host.end();
+        crate::harness::lab::remove(&lab.path("data/state"));
+        ended
+    });
+    println!("killed, and the store deleted: {toll:?}");
+    ended.code(0);
+    Outputs::of(&lab).same_as(&expected);
+}

@@ -1,0 +1,154 @@
+//! Every durable step of a small job: made to fail, and the process killed before and after it. What the next run leaves must be what an
+//! undisturbed one leaves. Steps are numbered by one seam in the host, so none can be forgotten here. Refuses to sample.
+
+use rand::Rng;
+
+use crate::harness::lab::{Lab, remove};
+use crate::harness::{clock, corpus, jobs, output, seed};
+
+/// Numbers beyond the last step of any run seen that are tried before a test believes that there are no more: runs differ by timing.
+const BEYOND: u64 = 3;
+/// Steps of one run, at most: a job that takes more is too large for this test.
+const STEPS_MAX: u64 = 2_000;
+
+/// Both outputs, sorted.
+type Outputs = [Vec<Vec<u8>>; 2];
+
+/// A job of three stages and some checkpoints, and what an undisturbed run of it leaves.
+struct Small {
+    lab: Lab,
+    expected: Outputs,
+    /// Fewest and most durable steps of an undisturbed run.
+    steps: (u64, u64),
+}
+
+impl Small {
+    fn new(test: &str) -> Self {
+        let mut random = seed::random(test);
+        let lab = Lab::with_job(&jobs::word_count_and_words("1 ms").replace("partitions = 4", "partitions = 2"));
+        let vocabulary = random.random_range(50..500);
+        let files: Vec<Vec<u8>> = (0..3).map(|_| corpus::plain(&mut random, 150_000, vocabulary)).collect();
+        for (at, text) in files.iter().enumerate() {
+            lab.write(&format!("in/{at}.txt"), text);
+        }
+        let mut steps = Vec::new();
+        for _ in 0..3 {
+            lab.forget();
+            let ended = lab.run(&["--count-steps"]).code(0);
+            steps.push(ended.figure("steps=").expect("--count-steps says steps=N"));
+        }
+        corpus::same(&output::counts(&lab.path("out/counts")), &corpus::count(files.iter().map(Vec::as_slice)));
+        let expected = outputs(&lab);
+        let steps = (*steps.iter().min().unwrap(), *steps.iter().max().unwrap());
+        assert!(steps.0 > 20 && steps.1 < STEPS_MAX, "{steps:?} steps make no good test");
+        Self { lab, expected, steps }
+    }
+
+    /// Tries a fault at each step: `prepare`, run with the fault, run without, compare. Says how many faults came about.
+    fn at_every_step(&self, fault: &str, prepare: impl Fn(&Lab)) -> u64 {
+        let (mut hits, mut misses) = (0, 0);
+        let begun = clock::now();
+        for n in 1..=STEPS_MAX {
+            prepare(&self.lab);
+            if self.try_step(fault, n) {
+                hits += 1;
+                misses = 0;
+            } else {
+                misses += 1;
+            }
+            if misses >= BEYOND {
+                println!("{fault}: {hits} of {n} steps were hit, in {:?}; an undisturbed run takes {:?}", begun.elapsed(), self.steps);
+                return hits;
+            }
+        }
+        panic!("{fault}: still hit at step {STEPS_MAX}");
+    }
+
+    /// Whether the n-th step was reached, and the fault came about.
+    fn try_step(&self, fault: &str, n: u64) -> bool {
+        let ended = self.lab.run(&["--count-steps", "--fault", &format!("{fault}:{n}")]);
+        let told = format!("{fault}:{n} ended with {:?}, signal {:?}:\n{}", ended.code, ended.signal, ended.stderr);
+        let hit = match (ended.code, ended.signal) {
+            (None, Some(9)) if fault != "fail" => true,
+            (Some(1), None) if fault == "fail" => {
+                assert!(ended.stderr.contains("was made to fail"), "another failure: {told}");
+                true
+            }
+            // A step that was tried again, or whose failure hurts nobody; or the run was over before the n-th.
+            (Some(0), None) => {
+                let taken = ended.figure("steps=").unwrap_or_else(|| panic!("no steps=N: {told}"));
+                assert!(fault == "fail" || taken < n, "the process should be dead: {told}");
+                taken >= n
+            }
+            _ => panic!("{told}"),
+        };
+        if ended.code != Some(0) {
+            let again = self.lab.run(&[]);
+            assert_eq!(again.code, Some(0), "the run after {told}\n--- and then:\n{}", again.stderr);
+        }
+        let found = outputs(&self.lab);
+        let lengths = |outputs: &Outputs| outputs.each_ref().map(Vec::len);
+        assert!(found == self.expected, "(counts, words) {:?}, expected {:?}, after {told}", lengths(&found), lengths(&self.expected));
+        hit
+    }
+}
+
+fn outputs(lab: &Lab) -> Outputs {
+    ["out/counts", "out/words"].map(|folder| {
+        output::complete(&lab.path(folder));
+        output::records(&lab.path(folder))
+    })
+}
+
+/// Tries a fault at every step of a job that begins.
+fn check(test: &str, fault: &str) {
+    let small = Small::new(test);
+    let hits = small.at_every_step(fault, Lab::forget);
+    assert!(hits * 2 > small.steps.0, "only {hits} faults of some {:?} came about", small.steps);
+}
+
+#[test]
+fn every_durable_step_may_fail() {
+    check("every_durable_step_may_fail", "fail");
+}
+
+#[test]
+fn the_process_may_die_before_every_durable_step() {
+    check("the_process_may_die_before_every_durable_step", "kill-before");
+}
+
+#[test]
+fn the_process_may_die_after_every_durable_step() {
+    check("the_process_may_die_after_every_durable_step", "kill-after");
+}
+
+/// Tries all faults at every step of a job that goes on near its end; `prepare` makes the start harder.
+fn check_recovery(test: &str, prepare: impl Fn(&Lab)) {
+    let small = Small::new(test);
+    small.lab.forget();
+    let late = format!("kill-after:{}", small.steps.0 * 4 / 5);
+    let killed = small.lab.run(&["--fault", &late]);
+    assert_eq!(killed.signal, Some(9), "{}", killed.stderr);
+    for name in ["data", "out"] {
+        small.lab.replace(name, &format!("then/{name}"));
+    }
+    for fault in ["fail", "kill-before", "kill-after"] {
+        let hits = small.at_every_step(fault, |lab| {
+            for name in ["data", "out"] {
+                lab.replace(&format!("then/{name}"), name);
+            }
+            prepare(lab);
+        });
+        assert!(hits > 3, "only {hits} faults came about");
+    }
+}
+
+#[test]
+fn every_durable_step_of_a_recovery_may_fail() {
+    check_recovery("every_durable_step_of_a_recovery_may_fail", |_| ());
+}
+
+#[test]
+fn every_durable_step_of_a_recovery_from_the_archive_may_fail() {
+    check_recovery("every_durable_step_of_a_recovery_from_the_archive_may_fail", |lab| remove(&lab.path("data/state")));
+}

@@ -88,6 +88,34 @@ fn checkpoints_are_listed_with_the_fields_that_stand_in_the_reference() {
 }
 
 #[test]
+fn two_jobs_share_a_data_folder_one_after_the_other() {
+    let (lab, _) = finished("two_jobs_share_a_data_folder_one_after_the_other");
+    let before = output::files(&lab.path("out"));
+    let first = lab.job_text();
+    lab.job(&jobs::lines("rust/identity", "").replace("to = \"out\"", "to = \"other\""));
+    lab.run(&[]).code(0);
+    output::complete(&lab.path("other"));
+    assert_eq!(
+        output::records(&lab.path("other")).len(),
+        std::fs::read(lab.path("in/a.txt")).unwrap().split(|&byte| byte == b'\n').count() - 1
+    );
+    lab.write("job.toml", first);
+    lab.run(&[]).code(0).says("finished");
+    assert_eq!(output::files(&lab.path("out")), before);
+}
+
+#[test]
+fn checkpoints_may_be_kept_outside_of_data() {
+    let lab = Lab::with_job(&(jobs::word_count("20 ms") + "location = \"checkpoints\"\n"));
+    lab.write("in/a.txt", "a b a");
+    lab.run(&[]).code(0);
+    assert_eq!(output::records(&lab.path("out")), [b"a\t2".as_slice(), b"b\t1"]);
+    assert!(lab.path("checkpoints/tenants/default/jobs/wordcount").is_dir());
+    assert!(!lab.path("data/archive/tenants").exists(), "something went where it was not told to go");
+    lab.run(&[]).code(0).says("finished");
+}
+
+#[test]
 fn a_component_is_inspected() {
     let lab = Lab::new();
     let component = plugins().join("rust/count.wasm");

@@ -236,3 +236,28 @@ fn a_local_store_that_was_deleted_is_restored_from_the_archive() {
     ended.code(0);
     Outputs::of(&lab).same_as(&expected);
 }
+
+#[test]
+fn a_process_that_stands_still_for_a_while_blames_no_record() {
+    let mut random = seed::random("a_process_that_stands_still_for_a_while_blames_no_record");
+    // By the clock on the wall, a call may take 30 times its CPU time: 0.3 s, and each stop is longer.
+    let more = "on-error = \"skip\"\nlimits = { call-time = \"10 ms\" }\ncheckpoint = { interval = \"20 ms\" }";
+    let lab = Lab::with_job(&jobs::lines("rust/identity", more));
+    let text = corpus::plain(&mut random, 60_000_000, 1_000_000);
+    lab.write("in/a.txt", &text);
+    let mut host = lab.start(&[]);
+    let mut stops = 0;
+    while stops < 8 && !host.is_over() {
+        until(&mut host, Instant::AfterStart(Duration::from_micros(random.random_range(20_000..120_000))));
+        host.signal(Signal::STOP);
+        until(&mut host, Instant::AfterStart(Duration::from_millis(500)));
+        host.signal(Signal::CONT);
+        stops += 1;
+    }
+    let ended = host.end().calm().code(0);
+    println!("stood still {stops} times; {}", ended.line("pause-p50").unwrap_or_default());
+    assert!(!ended.stderr.contains("skipped="), "a record was blamed:\n{}", ended.stderr);
+    let mut expected: Vec<&[u8]> = text[..text.len() - 1].split(|&byte| byte == b'\n').collect();
+    expected.sort_unstable();
+    assert!(output::records(&lab.path("out")) == expected, "the output differs from the input");
+}

@@ -43,6 +43,12 @@ impl<'a> FieldWriter<'a> {
         self.data.extend_from_slice(bytes);
     }
 
+    /// Appends bytes in lower case, as [`u8::to_ascii_lowercase`] has it.
+    #[inline]
+    pub fn extend_lowercase(&mut self, bytes: &[u8]) {
+        self.data.extend(bytes.iter().map(u8::to_ascii_lowercase));
+    }
+
     /// Appends a byte.
     #[inline]
     pub fn push(&mut self, byte: u8) {

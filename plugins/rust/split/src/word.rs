@@ -15,10 +15,7 @@ impl Field for Word<'_> {
     #[inline]
     fn write(self, to: &mut FieldWriter<'_>) -> Presence {
         match self {
-            Self::Ascii(word) => {
-                to.extend(word);
-                to.written().make_ascii_lowercase();
-            }
+            Self::Ascii(word) => to.extend_lowercase(word),
             Self::Unicode(word) => to.extend(word.to_lowercase().as_bytes()),
         }
         Presence::Present

@@ -1,0 +1,158 @@
+//! The engine: wasmtime with the settings that matter here, its pool of memory, and the ticker. One for each process. Refuses options that no
+//! address space can hold.
+
+use std::sync::Arc;
+
+use gregor_model::limits::{CORE_INSTANCES_MAX, GUEST_STACK_BYTES, TABLE_ENTRIES_MAX};
+use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use crate::component::Component;
+use crate::error::{GuestError, Refusal};
+use crate::ticker::Ticker;
+
+/// Instances beyond those of tasks, for components that describe themselves meanwhile.
+const INSTANCES_FOR_ADMISSION: u32 = 8;
+/// Linear memories that an instance has on average: one; those made by QuickJS three.
+const MEMORIES_PER_INSTANCE: u32 = 3;
+/// Tables that an instance has on average: a module's own and one for its imports; those made by QuickJS four.
+const TABLES_PER_INSTANCE: u32 = 4;
+/// Most instances of one process: beyond it, their places alone take gigabytes.
+const INSTANCES_MAX: u32 = 1_000_000;
+/// Largest memory of one instance: what 32-bit addresses reach.
+const MEMORY_BYTES_MAX: u64 = 1 << 32;
+/// Address space that the pool of memories may take: a quarter of what Linux gives a process.
+const ADDRESS_BYTES_MAX: u64 = 1 << 45;
+/// Address space of one memory where it can be had: accesses then need no bounds check.
+const RESERVATION_BYTES: u64 = 1 << 32;
+/// Unmapped bytes behind each memory, as wasmtime has them by default, so that most constant offsets need no check.
+const GUARD_BYTES: u64 = 32 << 20;
+/// A page of WebAssembly.
+const PAGE_BYTES: u64 = 1 << 16;
+
+/// What an engine is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// How many instances there may be at a time, 1 to 1,000,000.
+    pub instances_max: u32,
+    /// Bytes of linear memory that any of them may have, 64 KiB to 4 GiB.
+    pub memory_bytes_max: u64,
+}
+
+/// The engine. Cheap to clone; its ticker stops with the last clone, component and instance.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    wasmtime: wasmtime::Engine,
+    options: EngineOptions,
+    /// Kept running for as long as anything of the engine is.
+    _ticker: Ticker,
+}
+
+impl Engine {
+    /// Starts the engine and its ticker thread.
+    ///
+    /// # Errors
+    /// An option is out of range; the address space or a thread cannot be had.
+    pub fn new(options: &EngineOptions) -> Result<Self, GuestError> {
+        check(options)?;
+        let wasmtime = wasmtime::Engine::new(&config(options)).map_err(|error| GuestError::Engine(format!("{error:#}")))?;
+        let ticker = Ticker::start(wasmtime.clone())?;
+        Ok(Self(Arc::new(Inner { wasmtime, options: *options, _ticker: ticker })))
+    }
+
+    /// Takes an upload in: checks size, form, imports and exports, compiles it, and asks it to describe itself in an instance without
+    /// capabilities. Takes from 20 ms for components of native languages to 15 s for large interpreters, all of it CPU time of this thread
+    /// and of wasmtime's compiling threads.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn admit(&self, bytes: &[u8]) -> Result<Component, Refusal> {
+        crate::admission::admit(self, bytes)
+    }
+
+    /// wasmtime's engine.
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.0.wasmtime
+    }
+
+    /// What the engine was made for.
+    pub(crate) fn options(&self) -> &EngineOptions {
+        &self.0.options
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+fn check(options: &EngineOptions) -> Result<(), GuestError> {
+    let EngineOptions { instances_max, memory_bytes_max } = *options;
+    if !(1..=INSTANCES_MAX).contains(&instances_max) {
+        return Err(GuestError::Option { option: "instances_max", found: u64::from(instances_max), expected: "1 to 1,000,000" });
+    }
+    if !(PAGE_BYTES..=MEMORY_BYTES_MAX).contains(&memory_bytes_max) {
+        return Err(GuestError::Option { option: "memory_bytes_max", found: memory_bytes_max, expected: "64 KiB to 4 GiB" });
+    }
+    Ok(())
+}
+
+fn config(options: &EngineOptions) -> Config {
+    let instances = options.instances_max.saturating_add(INSTANCES_FOR_ADMISSION);
+    let memories = instances.saturating_mul(MEMORIES_PER_INSTANCE);
+    let mut config = Config::new();
+    config
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        .max_wasm_stack(GUEST_STACK_BYTES)
+        .memory_init_cow(true)
+        // Compiled in or left on, it doubles the price of every call.
+        .concurrency_support(false)
+        // Two machines, or two attempts, must not differ in what a task computes.
+        .relaxed_simd_deterministic(true);
+    let reservation = reservation(memories, options.memory_bytes_max);
+    config.memory_reservation(reservation).memory_guard_size(if reservation == RESERVATION_BYTES { GUARD_BYTES } else { PAGE_BYTES });
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_MAX))
+        .total_memories(memories)
+        .total_tables(instances.saturating_mul(TABLES_PER_INSTANCE))
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(memories.min(CORE_INSTANCES_MAX))
+        .max_tables_per_component(instances.saturating_mul(TABLES_PER_INSTANCE).min(CORE_INSTANCES_MAX))
+        .max_memory_size(usize::try_from(options.memory_bytes_max).unwrap_or(usize::MAX))
+        .table_elements(TABLE_ENTRIES_MAX);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// Address space of each memory: all that 32 bits reach while that fits, else only what it may grow to.
+const fn reservation(memories: u32, memory_bytes_max: u64) -> u64 {
+    #[expect(clippy::as_conversions, reason = "From is not const; a u32 always fits")]
+    let wanted = (memories as u64).saturating_mul(RESERVATION_BYTES + GUARD_BYTES);
+    if wanted <= ADDRESS_BYTES_MAX { RESERVATION_BYTES } else { memory_bytes_max.next_multiple_of(PAGE_BYTES) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_out_of_range_are_refused_with_the_range() {
+        let error =
+            |instances_max, memory_bytes_max| Engine::new(&EngineOptions { instances_max, memory_bytes_max }).unwrap_err().to_string();
+        assert_eq!(error(0, 1 << 20), "engine option instances_max is 0, expected 1 to 1,000,000");
+        assert_eq!(error(1, (1 << 32) + 1), "engine option memory_bytes_max is 4294967297, expected 64 KiB to 4 GiB");
+    }
+
+    #[test]
+    fn many_instances_get_less_address_space_each() {
+        assert_eq!(reservation(3000, 64 << 20), RESERVATION_BYTES);
+        assert_eq!(reservation(300_000, 64 << 20), 64 << 20);
+        for instances_max in [1, 1000, 20_000] {
+            Engine::new(&EngineOptions { instances_max, memory_bytes_max: 64 << 20 }).unwrap();
+        }
+    }
+}

@@ -135,9 +135,10 @@ run_and_kill() {
     start
     while listen; do
         share=$(field input-share "$line") at=$(field checkpoint "$line")
-        if [[ -n $share && -n $at ]]; then
+        # Before the first checkpoint, its number is `none`.
+        if [[ -n $share && $at =~ ^[0-9]+$ ]]; then
             seen=$(field records "$line") confirmed=$at
-            if ((at > 0)) && [[ $share == 0.[4-9]* || $share == 1* ]]; then
+            if [[ $share == 0.[4-9]* || $share == 1* ]]; then
                 kill -KILL "$host" 2>/dev/null || true
                 break
             fi
@@ -158,12 +159,13 @@ run_and_kill() {
 
 # Runs the host to the end, and says what it did again.
 run_to_the_end() {
-    local status=0 resumed='' from='' last='' total='' confirmed
+    local status=0 resumed='' from='' last='' total='' pause='' confirmed
     start
     while listen; do
         case $line in
         resumed\ *) resumed=$(field checkpoint "$line") from=$(field records "$line") ;;
         finished\ *) last=$(field checkpoint "$line") total=$(field records "$line") ;;
+        pause-*) pause=$(field pause-p99 "$line") ;;
         esac
     done
     exec 3<&-
@@ -179,6 +181,7 @@ run_to_the_end() {
     say "resumed   from checkpoint $resumed, at $from records; at least $((seen > from ? seen - from : 0)) were processed a second time"
     confirmed=$(sed -n 's/^checkpoint=\([1-9][0-9]*\) .*/\1/p' "$dir/log" | sort -u | wc -l)
     say "finished  at checkpoint $last, $total records; $confirmed checkpoints were seen"
+    say "pauses    99 in 100 freezes held their task up for at most ${pause:-(not said)}"
 }
 
 compare() {

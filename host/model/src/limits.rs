@@ -19,6 +19,12 @@ pub const KEY_BYTES_MAX: usize = 1024 * 1024;
 pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that one `cursor.next` answers, about; from the contract.
 pub const CURSOR_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of keys and values that one call may write, and that its cursors may keep aside: as much as it may emit; half of the default dirty bytes.
+pub const CALL_WRITE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that one bulk `get` answers: as much as a guest's memory holds by default.
+pub const BULK_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Files in level 0 of a store above which its applier waits for a compaction: RocksDB stops writers at 36, but never ingestion.
+pub const LEVEL_ZERO_FILES_MAX: u64 = 24;
 /// Random bytes a call to `context.random`; from the contract.
 pub const RANDOM_BYTES_MAX: u32 = 64 * 1024;
 /// Bytes of a component that is taken in: four times the largest useful one seen (Python, 18 MiB).

@@ -1,0 +1,211 @@
+//! Which files of a folder a pattern names: `*`, `?` and `[]` within a name, `**` for any folders between. A pattern without any of them names
+//! one file, or a folder and so all files below it. Names that begin with `.` or `_` are what is unfinished or no data, as Hadoop's readers
+//! expect: only a pattern that writes that first character itself takes them. Refuses `..`, absolute patterns, links in a circle, and more files
+//! than a plan may hold; never leaves a name out because it can't be read.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::Path;
+
+use globset::{GlobBuilder, GlobMatcher};
+use gregor_model::limits::INPUT_FILES_MAX;
+
+use crate::error::SourceError;
+use crate::input_folder::{Found, InputFolder};
+
+/// The names of all files that a pattern matches, in the order of their bytes; none if nothing matches.
+pub(crate) fn matching_files(folder: &InputFolder, pattern: &str) -> Result<BTreeSet<String>, SourceError> {
+    let components = parse(folder, pattern)?;
+    // A file whose own name has a bracket or star is meant when it is named in full.
+    if components.iter().any(|component| !matches!(component, Component::Literal(_)))
+        && let Ok(Found::File(_)) = folder.look_up(pattern)
+    {
+        return Ok(BTreeSet::from([pattern.to_owned()]));
+    }
+    let above = match folder.look_up(".")? {
+        Found::Folder(device, inode) => vec![(device, inode)],
+        _ => Vec::new(),
+    };
+    let mut walk = Walk { folder, found: BTreeSet::new(), above };
+    walk.descend("", &components)?;
+    Ok(walk.found)
+}
+
+/// One name of a pattern.
+#[derive(Debug, Clone)]
+enum Component {
+    /// This name.
+    Literal(String),
+    /// Names that match; hidden ones only if the pattern writes their first character.
+    Wild(Box<GlobMatcher>, TakesHidden),
+    /// Any folders, or none.
+    Folders,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TakesHidden {
+    Yes,
+    No,
+}
+
+fn parse(folder: &InputFolder, pattern: &str) -> Result<Vec<Component>, SourceError> {
+    if pattern.starts_with('/') {
+        return Err(folder.refused(pattern, "it begins with /, expected a name below the folder"));
+    }
+    let names = pattern.split('/').filter(|name| !name.is_empty() && *name != ".");
+    let components = names.map(|name| component(folder, pattern, name)).collect::<Result<Vec<_>, _>>()?;
+    if components.is_empty() {
+        return Err(folder.refused(pattern, "it names nothing; write ** for all files below the folder"));
+    }
+    Ok(components)
+}
+
+fn component(folder: &InputFolder, pattern: &str, name: &str) -> Result<Component, SourceError> {
+    match name {
+        ".." => Err(folder.refused(pattern, "it has .., which leads out of the folder")),
+        "**" => Ok(Component::Folders),
+        _ if !name.contains(['*', '?', '[']) => Ok(Component::Literal(name.to_owned())),
+        _ => {
+            let glob = GlobBuilder::new(&escape(name)).backslash_escape(true).build();
+            let glob = glob.map_err(|error| folder.refused(pattern, format!("it is no pattern: {error}")))?;
+            let hidden = if is_hidden(name.as_bytes()) { TakesHidden::Yes } else { TakesHidden::No };
+            Ok(Component::Wild(Box::new(glob.compile_matcher()), hidden))
+        }
+    }
+}
+
+/// Takes away the meaning of what `globset` knows and we don't: braces and backslashes. Within brackets they have none.
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    // Characters since the opening bracket: a closing one right behind it, or behind its negation, is a member.
+    let mut inside: Option<u32> = None;
+    for character in name.chars() {
+        inside = match (inside, character) {
+            (None, '[') => Some(0),
+            (Some(0), '!' | '^') => Some(0),
+            (Some(1..), ']') => None,
+            (Some(members), _) => Some(members + 1),
+            (None, _) => None,
+        };
+        if inside.is_none() && matches!(character, '{' | '}' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
+fn is_hidden(name: &[u8]) -> bool {
+    matches!(name.first(), Some(b'.' | b'_'))
+}
+
+struct Walk<'a> {
+    folder: &'a InputFolder,
+    found: BTreeSet<String>,
+    /// Device and inode of each folder that the walk is in: a link to one of them would never end.
+    above: Vec<(u64, u64)>,
+}
+
+impl Walk<'_> {
+    /// Finds what `components` match below the folder `at`; the folder itself is "".
+    fn descend(&mut self, at: &str, components: &[Component]) -> Result<(), SourceError> {
+        let Some((first, rest)) = components.split_first() else { return Ok(()) };
+        match first {
+            Component::Literal(name) => self.literal(join(at, name), rest),
+            Component::Wild(glob, hidden) => {
+                for name in self.names(at, |name| glob.is_match(Path::new(name)), *hidden)? {
+                    self.wild(join(at, &name), rest)?;
+                }
+                Ok(())
+            }
+            Component::Folders => {
+                self.descend(at, rest)?;
+                for name in self.names(at, |_| true, TakesHidden::No)? {
+                    self.below(join(at, &name), components)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A name that the pattern writes out.
+    fn literal(&mut self, name: String, rest: &[Component]) -> Result<(), SourceError> {
+        match (self.folder.look_up(&name)?, rest) {
+            (Found::Folder(..), []) => self.descend(&name, &[Component::Folders]),
+            (Found::Folder(..), _) => self.descend(&name, rest),
+            (Found::Nothing, _) => Ok(()),
+            (Found::File(_), []) => self.take(name),
+            (Found::File(_) | Found::Other, _) => Err(self.no_file(&name, rest)),
+        }
+    }
+
+    /// A name that matches a wild component.
+    fn wild(&mut self, name: String, rest: &[Component]) -> Result<(), SourceError> {
+        match (self.folder.look_up(&name)?, rest) {
+            (Found::File(_), []) => self.take(name),
+            (Found::Folder(..), [_, ..]) => self.descend(&name, rest),
+            (Found::Other | Found::Nothing, []) => Err(self.no_file(&name, rest)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A name below `**`: `components` begins with it.
+    fn below(&mut self, name: String, components: &[Component]) -> Result<(), SourceError> {
+        let is_last = components.len() == 1;
+        match self.folder.look_up(&name)? {
+            Found::Folder(device, inode) if self.above.contains(&(device, inode)) => {
+                Err(self.folder.refused(&name, "it is a link to a folder that it lies in, so its names would never end; remove it"))
+            }
+            Found::Folder(device, inode) => {
+                self.above.push((device, inode));
+                self.descend(&name, components)?;
+                self.above.pop();
+                Ok(())
+            }
+            Found::File(_) if is_last => self.take(name),
+            Found::Other | Found::Nothing if is_last => Err(self.no_file(&name, &[])),
+            _ => Ok(()),
+        }
+    }
+
+    fn no_file(&self, name: &str, rest: &[Component]) -> SourceError {
+        let expected = if rest.is_empty() { "a file" } else { "a folder" };
+        self.folder
+            .refused(name, format!("it is not {expected} (nor a link to one inside the folder); remove it, or write a pattern without it"))
+    }
+
+    fn take(&mut self, name: String) -> Result<(), SourceError> {
+        self.found.insert(name);
+        if self.found.len() > INPUT_FILES_MAX {
+            return Err(self
+                .folder
+                .refused("", format!("it has more than {INPUT_FILES_MAX} files; put small ones together, or name fewer")));
+        }
+        Ok(())
+    }
+
+    /// Names in the folder `at` that are wanted.
+    fn names(&self, at: &str, wanted: impl Fn(&OsStr) -> bool, hidden: TakesHidden) -> Result<Vec<String>, SourceError> {
+        let failed = |error| self.folder.failed("list", at, error);
+        let mut names = Vec::new();
+        let entries = if at.is_empty() { self.folder.dir().entries() } else { self.folder.dir().read_dir(at) };
+        for entry in entries.map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            if !wanted(&name) || (hidden == TakesHidden::No && is_hidden(name.as_encoded_bytes())) {
+                continue;
+            }
+            let name = name.into_string().map_err(|name| {
+                self.folder.refused(&join(at, &name.to_string_lossy()), "its name is not UTF-8, which a plan can't hold; rename it")
+            })?;
+            names.push(name);
+        }
+        Ok(names)
+    }
+}
+
+fn join(at: &str, name: &str) -> String {
+    if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! What a task has emitted and not yet frozen. A guest call is a transaction: what it stages is kept by [`Outputs::commit`] or dropped by
+//! [`Outputs::rollback`], both in the time of the partitions that it touched. A freeze moves everything out by [`Outputs::take`], which copies no
+//! record. Refuses records over the contract's bounds, partitions that are not there, and what a file's format can't hold, each inside the call
+//! that emits it. Not bounded by itself: `runtime` pauses a task's inputs by [`Outputs::bytes`], and a call is bounded by `[limits]`.
+//!
+//! The records of a stream partition are kept as finished blocks and one open block, all of them columns: so a call that spans blocks can be
+//! rolled back, and encoding is left to [`Taken::seal`], off the task's path. A block is cut where a guest's batch ends, so that one stored block
+//! is one batch of the next stage.
+
+use gregor_model::columns::Record;
+use gregor_model::job::{Format, Sink};
+use gregor_model::limits::{KEY_BYTES_MAX, Limits, VALUE_BYTES_MAX};
+use gregor_model::names::{PortName, StreamName};
+use gregor_model::partitioner::partition_of_key;
+
+use crate::error::OutputError;
+use crate::outputs::staged::{HeaderPairs, Lane, StagedFile};
+use crate::seal::{Taken, TakenFile, TakenRun};
+
+mod staged;
+
+/// An output of a stage: the port, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// The port's name.
+    pub port: PortName,
+    /// Where it goes.
+    pub sink: Sink,
+}
+
+/// Where a record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Index of the output in the component's description.
+    pub output: u32,
+    /// The partition; none = by key, and without a key by the task's own partition.
+    pub partition: Option<u32>,
+}
+
+/// What one task has emitted and not yet frozen.
+#[derive(Debug)]
+pub struct Outputs {
+    outputs: Vec<Output>,
+    own_partition: u32,
+    /// Bytes of all that is staged.
+    bytes: u64,
+    call: Call,
+}
+
+/// The current guest call.
+#[derive(Debug, Default)]
+struct Call {
+    records_max: u64,
+    bytes_max: u64,
+    records: u64,
+    bytes: u64,
+    /// `Outputs::bytes` before it.
+    staged_before: u64,
+    /// Output and partition of each lane that has a mark; of a file partition 0.
+    touched: Vec<(usize, usize)>,
+}
+
+#[derive(Debug)]
+struct Output {
+    port: PortName,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Stream { name: StreamName, count: u32, lanes: Vec<Lane> },
+    File { format: Format, file: StagedFile },
+}
+
+impl Outputs {
+    /// Nothing staged yet. `own_partition` is the task's number in its stage; of `limits`, the two on what a call emits are used.
+    #[must_use]
+    pub fn new(outputs: Vec<OutputSpec>, own_partition: u32, limits: &Limits) -> Self {
+        let outputs = outputs.into_iter().map(|OutputSpec { port, sink }| Output { port, kind: Kind::new(sink) }).collect();
+        let call = Call { records_max: limits.emit_records, bytes_max: limits.emit_bytes, ..Call::default() };
+        Self { outputs, own_partition, bytes: 0, call }
+    }
+
+    /// Stages one record of the current call. Its offset is given when a manifest is sealed, whatever `record.offset` says. For a file, the
+    /// record is put into the file's format at once.
+    ///
+    /// # Errors
+    /// See [`OutputError`]. The call has failed then: roll it back.
+    pub fn append(&mut self, to: Target, record: &Record<'_>, headers: HeaderPairs<'_>) -> Result<(), OutputError> {
+        let count = self.outputs.len();
+        let index = to.output as usize;
+        let Some(output) = self.outputs.get_mut(index) else {
+            return Err(OutputError::Output { found: to.output, count });
+        };
+        let size = size_of(record, headers);
+        let excess = excess_of(record).or_else(|| self.call.take(size as u64));
+        if let Some((what, found, limit)) = excess {
+            return Err(OutputError::TooLarge { port: output.port.to_string(), what, found, limit });
+        }
+        let (own, touched) = (self.own_partition, &mut self.call.touched);
+        let grown = match &mut output.kind {
+            Kind::Stream { count, lanes, .. } => {
+                let partition = to.partition.unwrap_or_else(|| record.key.map_or(own % *count, |key| partition_of_key(key, *count)));
+                let Some(lane) = lanes.get_mut(partition as usize) else {
+                    return Err(OutputError::Partition { port: output.port.to_string(), found: partition, count: *count });
+                };
+                if lane.begin() {
+                    touched.push((index, partition as usize));
+                }
+                lane.push(record, headers, size)
+            }
+            Kind::File { format, file } => {
+                if let Some(found) = to.partition.filter(|&found| found != 0) {
+                    return Err(OutputError::Partition { port: output.port.to_string(), found, count: 1 });
+                }
+                if file.begin() {
+                    touched.push((index, 0));
+                }
+                let grown = file.push(*format, record);
+                grown.map_err(|reason| OutputError::Format { port: output.port.to_string(), format: format.name(), reason })?
+            }
+        };
+        self.bytes += grown as u64;
+        Ok(())
+    }
+
+    /// Keeps what the current call has staged; the next record begins a new call.
+    pub fn commit(&mut self) {
+        for (output, partition) in self.call.touched.drain(..) {
+            match self.outputs.get_mut(output).map(|output| &mut output.kind) {
+                Some(Kind::Stream { lanes, .. }) => {
+                    if let Some(lane) = lanes.get_mut(partition) {
+                        lane.commit();
+                    }
+                }
+                Some(Kind::File { file, .. }) => file.commit(),
+                None => {}
+            }
+        }
+        self.call.end(self.bytes);
+    }
+
+    /// Drops what the current call has staged; the next record begins a new call.
+    pub fn rollback(&mut self) {
+        for (output, partition) in self.call.touched.drain(..) {
+            match self.outputs.get_mut(output).map(|output| &mut output.kind) {
+                Some(Kind::Stream { lanes, .. }) => {
+                    if let Some(lane) = lanes.get_mut(partition) {
+                        lane.rollback();
+                    }
+                }
+                Some(Kind::File { file, .. }) => file.rollback(),
+                None => {}
+            }
+        }
+        self.bytes = self.call.staged_before;
+        self.call.end(self.bytes);
+    }
+
+    /// Bytes staged and not taken yet, the current call's included: of a stream's record its key, value, headers and 24 more, of a file what
+    /// stands in it.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether nothing is staged.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Moves out all that was committed, in the time of outputs × partitions. What the current call has staged is dropped: a freeze happens
+    /// between calls.
+    pub fn take(&mut self) -> Taken {
+        self.rollback();
+        self.bytes = 0;
+        self.call.end(0);
+        let mut taken = Taken::default();
+        for (index, output) in (0_u16..).zip(&mut self.outputs) {
+            match &mut output.kind {
+                Kind::Stream { name, lanes, .. } => {
+                    let blocks = (0_u32..).zip(lanes).filter_map(|(partition, lane)| Some((partition, lane.take()?)));
+                    taken.runs.extend(blocks.map(|(partition, blocks)| TakenRun { stream: name.clone(), partition, blocks }));
+                }
+                Kind::File { file, .. } => {
+                    let file = file.take().map(|(bytes, records)| TakenFile { output: index, records, bytes });
+                    taken.files.extend(file);
+                }
+            }
+        }
+        taken
+    }
+}
+
+impl Kind {
+    fn new(sink: Sink) -> Self {
+        match sink {
+            Sink::Stream { name, partitions } => {
+                // A stream has at least one partition, by the job file; a spec that says otherwise shall not divide by zero.
+                let count = partitions.max(1);
+                Self::Stream { name, count, lanes: (0..count).map(|_| Lane::default()).collect() }
+            }
+            Sink::File { format, .. } => Self::File { format, file: StagedFile::default() },
+        }
+    }
+}
+
+impl Call {
+    /// Counts a record of `size` bytes; tells which budget it breaks.
+    fn take(&mut self, size: u64) -> Option<(&'static str, u64, u64)> {
+        self.records += 1;
+        self.bytes += size;
+        if self.records > self.records_max {
+            return Some(("the number of records that one call emits", self.records, self.records_max));
+        }
+        (self.bytes > self.bytes_max).then_some(("the number of bytes that one call emits", self.bytes, self.bytes_max))
+    }
+
+    const fn end(&mut self, staged: u64) {
+        self.records = 0;
+        self.bytes = 0;
+        self.staged_before = staged;
+    }
+}
+
+fn size_of(record: &Record<'_>, headers: HeaderPairs<'_>) -> usize {
+    let headers: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers
+}
+
+/// Which bound of the contract a record breaks.
+fn excess_of(record: &Record<'_>) -> Option<(&'static str, u64, u64)> {
+    let over = |what, part: Option<&[u8]>, limit: usize| {
+        let found = part.map_or(0, <[u8]>::len);
+        (found > limit).then_some((what, found as u64, limit as u64))
+    };
+    over("the key's number of bytes", record.key, KEY_BYTES_MAX)
+        .or_else(|| over("the value's number of bytes", record.value, VALUE_BYTES_MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,20 @@
 //! gregor <kind> <version> <sha-256 of the body, 64 hexadecimal digits> LF
 //! <body: one JSON value> LF
 //! ```
+//!
+//! | kind | version | body | where |
+//! |---|---|---|---|
+//! | `data` | 1 | the host's id (`coordination::local::data::Version`) | `<data>/version` |
+//! | `register` | 1 | [`Register`](crate::register::Register) | `<data>/coordination/<tenant>/<job>` |
+//! | `marker` | 1 | [`Marker`](crate::spec::Marker) | archive: `marker`, `tombstone`; output folders: `._gregor` |
+//! | `spec` | 1 | [`Spec`](crate::spec::Spec) | archive: `specs/…` |
+//! | `plan` | 1 | [`Plan`](crate::plan::Plan) | archive: `plans/…` |
+//! | `manifest` | 1 | [`Manifest`](crate::manifest::Manifest) | archive: `manifests/…` |
+//! | `manifest-page` | 1 | list of [`Manifest`](crate::manifest::Manifest) | archive: `pages/…` |
+//! | `part-footer` | 1 | [`Footer`](crate::part::Footer) | at the end of each part, see [`part`](crate::part) |
+//!
+//! Each has a fixture `<kind>-v<version>`, as has every stored format that is no document. A format that changes takes another version and
+//! another fixture; the old one stays, and stays readable.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

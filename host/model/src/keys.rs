@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! tenants/<tenant>/jobs/<job>/<incarnation>/marker                      the job was here: created with the incarnation
-//! tenants/<tenant>/jobs/<job>/<incarnation>/spec                        the job as it was submitted, its input plans
+//! tenants/<tenant>/jobs/<job>/<incarnation>/specs/<sha-256>             the job as it was submitted, its input plans
 //! tenants/<tenant>/jobs/<job>/<incarnation>/plans/<sha-256>             the plan of a file input
 //! tenants/<tenant>/jobs/<job>/<incarnation>/parts/<boot>/<n>            a part, n counted by its host from 1
 //! tenants/<tenant>/jobs/<job>/<incarnation>/manifests/<N>-<term>-<k>    the manifest of checkpoint N, k-th sealing
@@ -48,10 +48,10 @@ impl JobKeys {
         format!("{}/marker", self.root)
     }
 
-    /// The spec.
+    /// A spec, by the digest of its bytes: a start that died before it named its spec may leave one that nobody names.
     #[must_use]
-    pub fn spec(&self) -> String {
-        format!("{}/spec", self.root)
+    pub fn spec(&self, spec: Digest) -> String {
+        format!("{}/specs/{spec}", self.root)
     }
 
     /// A plan, by the digest of its bytes.

@@ -1,0 +1,142 @@
+//! The hand of the coordinator: writes numbers, manifests, decisions and releases, one after the other on a thread of its own, and tells the
+//! supervisor. Refuses to decide anything: what to write is said by the supervisor's machine in `model`.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use gregor_archive::{Store, history};
+use gregor_coordination::{CommitPermit, CoordinationError, Coordinator};
+use gregor_model::keys::JobKeys;
+use gregor_model::manifest::{MANIFEST, Manifest, ObjectRef, Release};
+use gregor_model::names::{CheckpointNumber, Term};
+use tokio::runtime::Handle;
+
+use crate::event::Event;
+use crate::failure;
+use crate::folders::Folders;
+use crate::retry::durably;
+use crate::setup::RunError;
+use crate::threads::Shutdown;
+
+/// What to write.
+pub(crate) enum Order {
+    /// A number, with the time of its creation in milliseconds since 1970.
+    Create(CheckpointNumber, u64),
+    /// A manifest.
+    Seal(Box<Manifest>),
+    /// A confirmation.
+    Confirm(CommitPermit, ObjectRef),
+    /// An abort.
+    Abort(CheckpointNumber),
+    /// Final names of output files.
+    Release(Vec<Release>),
+    /// `_SUCCESS`.
+    Succeed,
+}
+
+/// What the thread needs.
+pub(crate) struct Committer {
+    /// Where manifests go.
+    pub(crate) archive: Arc<dyn Store>,
+    /// Where decisions go.
+    pub(crate) coordinator: Arc<dyn Coordinator>,
+    /// The async runtime that both need.
+    pub(crate) io: Handle,
+    /// The job's keys.
+    pub(crate) keys: JobKeys,
+    /// This leader.
+    pub(crate) term: Term,
+    /// `checkpoint.keep`.
+    pub(crate) keep: u32,
+    /// Output folders.
+    pub(crate) folders: Arc<Folders>,
+    /// Confirmed manifests, from the last full one on.
+    pub(crate) recent: Vec<Manifest>,
+    /// The one that is sealed and waits for its confirmation.
+    pub(crate) sealed: Option<Manifest>,
+    /// To the supervisor.
+    pub(crate) events: Sender<Event>,
+    /// Ends waits.
+    pub(crate) shutdown: Shutdown,
+}
+
+impl Committer {
+    /// The body of the thread.
+    pub(crate) fn serve(mut self, orders: &Receiver<Order>) {
+        while let Ok(order) = orders.recv() {
+            if self.shutdown.begun() {
+                continue;
+            }
+            let event = self.carry_out(order).unwrap_or_else(Event::Failed);
+            if self.events.send(event).is_err() {
+                break;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) -> Result<Event, RunError> {
+        match order {
+            Order::Create(number, created_at_ms) => {
+                let created = self.io.block_on(self.coordinator.create(number, created_at_ms, self.keep));
+                created.map(Event::Created).map_err(failure::coordination)
+            }
+            Order::Seal(manifest) => self.seal(*manifest),
+            Order::Confirm(permit, object) => self.confirm(permit, &object),
+            Order::Abort(number) => {
+                self.io.block_on(self.coordinator.abort(number)).map_err(failure::coordination)?;
+                Ok(Event::Aborted(number))
+            }
+            Order::Release(releases) => {
+                for release in &releases {
+                    durably(&self.shutdown, "release an output file", || self.folders.perform(release))?;
+                }
+                Ok(Event::Released(releases))
+            }
+            Order::Succeed => {
+                durably(&self.shutdown, "say that the output is complete", || self.folders.succeed())?;
+                Ok(Event::Succeeded)
+            }
+        }
+    }
+
+    fn seal(&mut self, mut manifest: Manifest) -> Result<Event, RunError> {
+        let doing = format!("save the manifest of checkpoint {}", manifest.number);
+        if history::is_full_due(&self.recent) {
+            let pages = durably(&self.shutdown, &doing, || {
+                let next = history::next_pages(&*self.archive, (&self.keys, self.term), &self.recent);
+                self.io.block_on(next).map_err(failure::archive)
+            })?;
+            manifest.pages = Some(pages);
+        }
+        // One sealing a number: an attempt that could change the generation in between comes with more hosts.
+        let key = self.keys.manifest(manifest.number, self.term, 0);
+        let object = durably(&self.shutdown, &doing, || {
+            self.io.block_on(gregor_archive::create_document(&*self.archive, MANIFEST, &key, &manifest)).map_err(failure::archive)
+        })?;
+        self.sealed = Some(manifest.clone());
+        Ok(Event::Sealed(manifest, object))
+    }
+
+    fn confirm(&mut self, permit: CommitPermit, object: &ObjectRef) -> Result<Event, RunError> {
+        let number = permit.number();
+        match self.io.block_on(self.coordinator.confirm(permit, object)) {
+            Ok(()) => {}
+            // The write may have been done: what stands there now is the truth.
+            Err(CoordinationError::Undecided { job, reason }) => {
+                let register = self.io.block_on(self.coordinator.read()).map_err(failure::coordination)?;
+                let confirmed = register.and_then(|register| register.latest).is_some_and(|latest| latest.number == number);
+                if !confirmed {
+                    return Err(RunError::Failed(format!("checkpoint {number} of job {job} is undecided: {reason}; start again")));
+                }
+            }
+            Err(error) => return Err(failure::coordination(error)),
+        }
+        if let Some(manifest) = self.sealed.take() {
+            if manifest.pages.is_some() {
+                self.recent.clear();
+            }
+            self.recent.push(manifest);
+        }
+        Ok(Event::Confirmed(number))
+    }
+}

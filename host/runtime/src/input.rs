@@ -1,0 +1,268 @@
+//! Inputs: a bounded queue of batches for each input of each task, filled by source threads ahead of the worker. Sources rest when their queue
+//! is full and are woken when it is half empty; sources of streams rest at the head and are woken when more runs are confirmed. Refuses to hold
+//! more than its bound (plus one run), and to show a record of a run that is not confirmed.
+
+mod file;
+mod run;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender};
+use gregor_model::columns::Columns;
+use gregor_model::segment::Position;
+
+use crate::event::Event;
+use crate::ready::{Ready, Urgency};
+use crate::setup::RunError;
+use crate::threads::Shutdown;
+
+pub(crate) use file::{FileFeed, FileInput, place};
+pub(crate) use run::{RunCache, RunFeed, RunRef};
+
+/// Bytes of batches that wait for one task's input: a few milliseconds of work, so that a source's hiccup is not the task's.
+const QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// What a source has for a task.
+#[derive(Debug, Clone)]
+pub(crate) enum Item {
+    /// Records.
+    Batch(Batch),
+    /// A record over the limit, which was not read into memory.
+    TooLong {
+        /// Where it begins, for people.
+        place: String,
+        /// Its bytes.
+        length: u64,
+        /// Where the input goes on.
+        after: Position,
+    },
+    /// The end of the input; the position after its last record.
+    End(Position),
+}
+
+/// Records and the place after them.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    /// The records.
+    pub(crate) columns: Arc<Columns>,
+    /// Where the input goes on.
+    pub(crate) after: Position,
+    /// Bytes that they took in the input.
+    pub(crate) bytes: u64,
+}
+
+/// What a source answers.
+#[derive(Debug)]
+pub(crate) enum Fetched {
+    /// Something.
+    Item(Item),
+    /// Nothing until more runs are confirmed.
+    Nothing,
+}
+
+/// Where items come from. Implementations: [`FileFeed`] and [`RunFeed`]. Blocks while it reads.
+///
+/// Guarantees demanded: items come in the order of their positions, none twice; after `Item::End` it is not asked again.
+pub(crate) trait Feed: Send {
+    /// The next item.
+    ///
+    /// # Errors
+    /// The job can't go on.
+    fn fetch(&mut self) -> Result<Fetched, RunError>;
+
+    /// Takes confirmed runs, in order of offsets. Feeds that read no stream have none.
+    fn extend(&mut self, more: More);
+}
+
+/// News for a feed of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct More {
+    /// Runs, in the order of their offsets.
+    pub(crate) runs: Vec<RunRef>,
+    /// The stream's partition ends at this offset.
+    pub(crate) final_head: Option<u64>,
+}
+
+/// The queue between a source and a task.
+pub(crate) struct InputQueue {
+    /// Index among all queues.
+    index: usize,
+    /// Index of the task.
+    task: usize,
+    state: Mutex<QueueState>,
+    feed: Mutex<Box<dyn Feed>>,
+}
+
+struct QueueState {
+    items: VecDeque<Item>,
+    bytes: usize,
+    feeding: Feeding,
+    more: More,
+}
+
+/// Whether a source thread works for a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Feeding {
+    /// It does, or will at once.
+    Active,
+    /// The queue is full.
+    Full,
+    /// There is nothing to read.
+    Drained,
+    /// The end is in the queue, or was taken.
+    Ended,
+}
+
+/// What a task finds in a queue.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// Something to do.
+    Item(Item),
+    /// The source is at it; it will wake the task.
+    Soon,
+    /// Nothing, until more is confirmed.
+    Nothing,
+}
+
+impl InputQueue {
+    /// A queue for a task's input, not yet fed.
+    pub(crate) fn new((index, task): (usize, usize), feed: Box<dyn Feed>) -> Self {
+        let state = QueueState { items: VecDeque::new(), bytes: 0, feeding: Feeding::Drained, more: More::default() };
+        Self { index, task, state: Mutex::new(state), feed: Mutex::new(feed) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl QueueState {
+    /// Marks the queue as being fed; whether the caller has to tell the sources.
+    fn activate(&mut self) -> bool {
+        let rests = matches!(self.feeding, Feeding::Full | Feeding::Drained);
+        if rests {
+            self.feeding = Feeding::Active;
+        }
+        rests
+    }
+}
+
+/// All queues, and the channel by which source threads are told which of them to fill. The channel holds each queue at most once.
+pub(crate) struct Inputs {
+    queues: Vec<Arc<InputQueue>>,
+    to_feed: Sender<usize>,
+    from_feed: Receiver<usize>,
+}
+
+impl Inputs {
+    /// Takes all queues, in the order of their indexes.
+    pub(crate) fn new(queues: Vec<Arc<InputQueue>>) -> Self {
+        let (to_feed, from_feed) = crossbeam_channel::bounded(queues.len() + 1);
+        Self { queues, to_feed, from_feed }
+    }
+
+    /// Begins, or goes on, to fill a queue.
+    pub(crate) fn feed(&self, queue: &InputQueue) {
+        if queue.lock().activate() {
+            self.tell(queue.index);
+        }
+    }
+
+    /// Hands confirmed runs to a queue of a stream.
+    pub(crate) fn extend(&self, queue: &InputQueue, more: More) {
+        let mut state = queue.lock();
+        state.more.runs.extend(more.runs);
+        state.more.final_head = more.final_head.or(state.more.final_head);
+        let tell = state.feeding == Feeding::Drained && state.activate();
+        drop(state);
+        if tell {
+            self.tell(queue.index);
+        }
+    }
+
+    /// Takes the next item for a task.
+    pub(crate) fn take(&self, queue: &InputQueue) -> Taken {
+        let mut state = queue.lock();
+        let item = state.items.pop_front();
+        if let Some(Item::Batch(batch)) = &item {
+            state.bytes = state.bytes.saturating_sub(batch.columns.bytes());
+        }
+        let tell = state.feeding == Feeding::Full && state.bytes <= QUEUE_BYTES_MAX / 2 && state.activate();
+        let feeding = state.feeding;
+        drop(state);
+        if tell {
+            self.tell(queue.index);
+        }
+        match (item, feeding) {
+            (Some(item), _) => Taken::Item(item),
+            (None, Feeding::Active | Feeding::Full) => Taken::Soon,
+            (None, Feeding::Drained | Feeding::Ended) => Taken::Nothing,
+        }
+    }
+
+    /// Closes the channel: source threads end.
+    pub(crate) fn close(&self, sources: usize) {
+        // A number that names no queue tells one thread to end. The channel may be full of real ones, which end quickly after a shutdown.
+        for _ in 0..sources {
+            if self.to_feed.send(usize::MAX).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// The body of a source thread.
+    pub(crate) fn serve(&self, ready: &Ready, events: &Sender<Event>, shutdown: &Shutdown) {
+        while let Ok(index) = self.from_feed.recv() {
+            let Some(queue) = self.queues.get(index) else { break };
+            if shutdown.begun() {
+                continue;
+            }
+            if let Err(error) = fill(queue, ready) {
+                drop(events.send(Event::Failed(error)));
+            }
+        }
+    }
+
+    fn tell(&self, index: usize) {
+        // Never full: a queue is told once until it rests again, and the thread that took it out is gone from the channel.
+        drop(self.to_feed.send(index));
+    }
+}
+
+/// Fills a queue until it is full, drained or ended.
+fn fill(queue: &InputQueue, ready: &Ready) -> Result<(), RunError> {
+    let mut feed = queue.feed.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let more = std::mem::take(&mut queue.lock().more);
+        feed.extend(more);
+        let fetched = feed.fetch()?;
+        let mut state = queue.lock();
+        let Fetched::Item(item) = fetched else {
+            if state.more.runs.is_empty() && state.more.final_head.is_none() {
+                state.feeding = Feeding::Drained;
+                drop(state);
+                // The task may have seen `Soon` and rested: it must look once more, to become idle.
+                ready.wake(queue.task, Urgency::Normal);
+                return Ok(());
+            }
+            continue;
+        };
+        let ended = matches!(item, Item::End(_));
+        if let Item::Batch(batch) = &item {
+            state.bytes += batch.columns.bytes();
+        }
+        state.items.push_back(item);
+        let full = state.bytes >= QUEUE_BYTES_MAX;
+        if ended {
+            state.feeding = Feeding::Ended;
+        } else if full {
+            state.feeding = Feeding::Full;
+        }
+        drop(state);
+        ready.wake(queue.task, Urgency::Normal);
+        if ended || full {
+            return Ok(());
+        }
+    }
+}

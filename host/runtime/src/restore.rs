@@ -1,0 +1,83 @@
+//! Restores a task's state: keeps the local store if it is of the confirmed chain, otherwise wipes it, and applies the deltas that it lacks.
+//! Refuses a delta whose bytes are not the ones that were confirmed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gregor_archive::Store;
+use gregor_model::history::Link;
+use gregor_model::names::{Branch, Incarnation, StoreName};
+use gregor_model::recovery::{Held, LocalStore, local_store};
+use gregor_state::{DeltaFile, TaskStores};
+use tokio::runtime::Handle;
+
+use crate::failure;
+use crate::setup::RunError;
+
+/// How a task's state is restored.
+pub(crate) struct Restore {
+    /// The job's incarnation and line of history.
+    pub(crate) owner: (Incarnation, Branch),
+    /// The confirmed chain.
+    pub(crate) chain: Vec<Link>,
+    /// The task's stores, in the order of its description.
+    pub(crate) stores: Vec<StoreName>,
+    /// Where deltas come from.
+    pub(crate) archive: Arc<dyn Store>,
+    /// The async runtime that the archive needs.
+    pub(crate) io: Handle,
+    /// Where deltas are put on their way, a folder of this process.
+    pub(crate) delta_folder: PathBuf,
+}
+
+impl Restore {
+    /// Restores; `task` is its name for people. The chain is given up.
+    pub(crate) fn run(&mut self, task: &str, stores: &mut TaskStores) -> Result<(), RunError> {
+        let chain = std::mem::take(&mut self.chain);
+        if self.stores.is_empty() {
+            return Ok(());
+        }
+        let failed = |error| failure::state(task, error);
+        stores.set_owner(self.owner.0, self.owner.1);
+        let marker = stores.marker().map_err(failed)?;
+        let held = marker.map(|marker| Held { incarnation: marker.incarnation, branch: marker.branch, segment: marker.segment });
+        let from = match local_store(held, self.owner, &chain) {
+            LocalStore::Resume { from } => from,
+            LocalStore::Wipe => {
+                stores.wipe().map_err(failed)?;
+                0
+            }
+        };
+        let mut restored = 0_u64;
+        for (index, link) in chain.iter().enumerate().skip(from).filter(|(_, link)| !link.deltas.is_empty()) {
+            let files = self.fetch(task, (index, link))?;
+            stores.restore(link.segment, files).map_err(failed)?;
+            restored += 1;
+        }
+        if restored > 0 {
+            stores.mark().map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, task: &str, (index, link): (usize, &Link)) -> Result<Vec<DeltaFile>, RunError> {
+        let mut files = Vec::new();
+        for delta in &link.deltas {
+            let place = self.stores.iter().position(|store| *store == delta.store).and_then(|store| u16::try_from(store).ok());
+            let Some(store) = place else {
+                return Err(RunError::Corrupt(format!(
+                    "task {task}: object {} holds store {} that the task has not",
+                    delta.part.key, delta.store
+                )));
+            };
+            let range = delta.offset..delta.offset.saturating_add(delta.length);
+            let read = gregor_archive::read_part_range(&*self.archive, &delta.part.key, range, delta.sha256);
+            let bytes = self.io.block_on(read).map_err(failure::archive)?;
+            let path = self.delta_folder.join(format!("restore-{}-{index}-{store}.sst", task.replace('/', "-")));
+            std::fs::write(&path, &bytes)
+                .map_err(|error| RunError::Failed(format!("task {task}: can't write {}: {error}; free some space", path.display())))?;
+            files.push(DeltaFile { store, path, length: delta.length, sha256: delta.sha256, entries: delta.entries });
+        }
+        Ok(files)
+    }
+}

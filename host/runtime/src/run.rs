@@ -1,0 +1,208 @@
+//! Runs one job from its start to its end: builds tasks, queues and threads, lets the supervisor run, and joins everything. Refuses to return
+//! while any thread of the job is alive.
+
+mod build;
+mod threading;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use gregor_model::history::TaskHistory;
+use gregor_model::job::Source;
+use gregor_model::limits::MIB;
+use gregor_model::seal::PublishedRun;
+use gregor_state::Apply;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::cell::Cell;
+use crate::clock::Clock;
+use crate::input::Inputs;
+use crate::pauses::Histogram;
+use crate::ready::Ready;
+use crate::setup::{Command, Outcome, Report, RunError, Setup, Summary};
+use crate::start::{Start, Started, start};
+use crate::supervisor::{self, Ended, Supervisor};
+use crate::task::Shared;
+use crate::threads::{Joined, Shutdown, Threads};
+use build::Plan;
+use threading::Threading;
+
+/// Events that wait for the supervisor. Tasks send few a turn; a full channel makes them wait for it, never the other way round.
+const EVENTS_MAX: usize = 1024;
+/// Threads that read sources ahead of the workers.
+const SOURCE_THREADS: usize = 2;
+/// Threads that save: while one waits for the disk, the other sorts.
+const SAVE_THREADS: usize = 2;
+/// Cores for each thread that applies.
+const CORES_PER_APPLIER: usize = 4;
+/// Clean values kept in memory, in all tasks together.
+const CLEAN_BYTES_MAX: u64 = 512 * MIB;
+/// RocksDB's block cache of one process.
+const BLOCK_CACHE_BYTES: usize = 128 * 1024 * 1024;
+/// RocksDB's write buffers of one process.
+const WRITE_BUFFER_BYTES: usize = 128 * 1024 * 1024;
+/// RocksDBs open at a time: 7 descriptors each, measured.
+const OPEN_STORES_MAX: usize = 64;
+
+/// Runs a job until it is finished, asked to stop, or can't go on. Blocks.
+///
+/// # Errors
+/// See [`RunError`]. The job stands at its last confirmed checkpoint; running it again goes on from there.
+pub fn run(setup: Setup, commands: Receiver<Command>, reports: Sender<Report>) -> Result<Outcome, RunError> {
+    let clock = Clock::start();
+    let io = Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("gregor-io")
+        .enable_all()
+        .build()
+        .map_err(|error| RunError::Failed(format!("can't start the io threads: {error}")))?;
+    let tell = |report| drop(reports.send(report));
+    match start(&setup, io.handle(), &tell)? {
+        Start::Finished(history) => {
+            let records = history.tasks.values().map(|task| records_from_outside(&setup, task)).sum();
+            Ok(Outcome::AlreadyFinished(Summary { checkpoint: history.number, records, ..Summary::default() }))
+        }
+        Start::Go(started) => {
+            let records = started.history.tasks.values().map(|task| records_from_outside(&setup, task)).sum();
+            tell(Report::Resumed { checkpoint: started.history.number, records });
+            House::build(setup, *started, (io, clock), (commands, reports))?.live()
+        }
+    }
+}
+
+fn records_from_outside(setup: &Setup, task: &TaskHistory) -> u64 {
+    let Some(stage) = setup.job.stage_of(task.header.task) else { return 0 };
+    let inputs = stage.inputs.iter().zip(&task.header.inputs);
+    inputs.filter(|(input, _)| matches!(input.source, Source::File { .. })).map(|(_, progress)| progress.records).sum()
+}
+
+/// Everything that a running job consists of.
+struct House {
+    supervisor: Supervisor,
+    runs: Vec<PublishedRun>,
+    threads: Threads,
+    shutdown: Shutdown,
+    ready: Arc<Ready>,
+    inputs: Arc<Inputs>,
+    cells: Arc<Vec<Cell>>,
+    shared: Arc<Shared>,
+    io: Runtime,
+    clock: Clock,
+    delta_folder: PathBuf,
+}
+
+impl House {
+    fn build(
+        setup: Setup,
+        started: Started,
+        (io, clock): (Runtime, Clock),
+        (commands, reports): (Receiver<Command>, Sender<Report>),
+    ) -> Result<Self, RunError> {
+        let delta_folder = fresh_folder(&setup.state_folder.join("deltas"))?;
+        let (events, from_all) = bounded(EVENTS_MAX);
+        let total: usize = started.tasks.iter().map(|&count| usize::try_from(count).unwrap_or(usize::MAX)).sum();
+        let (to_save, frozen) = bounded(total + 1);
+        let appliers = setup.workers.div_ceil(CORES_PER_APPLIER).max(1);
+        let lanes: Vec<(Sender<(usize, Apply)>, Receiver<_>)> = (0..appliers).map(|_| bounded(total + 1)).collect();
+        let plan = Plan { setup: &setup, started: &started, io: &io, delta_folder: &delta_folder, clock, reports: &reports };
+        let wiring = plan.inputs()?;
+        let inputs = Arc::new(Inputs::new(wiring.queues.clone()));
+        let shared = Arc::new(Shared {
+            incarnation: started.register.incarnation,
+            branch: started.register.branch,
+            attempt: started.register.attempt,
+            limits: setup.job.limits.clone(),
+            inputs: Arc::clone(&inputs),
+            events: events.clone(),
+            to_save,
+            to_apply: lanes.iter().map(|(sender, _)| sender.clone()).collect(),
+            pauses: Histogram::default(),
+            clock,
+        });
+        let (cells, readers) = plan.tasks(&shared, wiring)?;
+        let cells = Arc::new(cells);
+        let runs = plan.unread_runs()?;
+        let ready = Arc::new(Ready::new(total));
+        let shutdown = Shutdown::default();
+        let mut house = Threading {
+            threads: Threads::new(events.clone()),
+            cells: Arc::clone(&cells),
+            ready: Arc::clone(&ready),
+            inputs: Arc::clone(&inputs),
+            events: events.clone(),
+            shutdown: shutdown.clone(),
+        };
+        house.start_workers(setup.workers)?;
+        house.start_sources()?;
+        house.start_appliers(lanes.into_iter().map(|(_, receiver)| receiver).collect())?;
+        house.start_savers(&plan, &frozen)?;
+        let orders = house.start_committer(&plan)?;
+        let threads = house.threads;
+        let input_bytes = started.plans.values().flat_map(|planned| &planned.plan.files).map(|file| file.length).sum();
+        let parts = supervisor::Parts {
+            tasks: started.tasks,
+            incarnation: started.register.incarnation,
+            branch: started.register.branch,
+            term: started.register.term,
+            cells: Arc::clone(&cells),
+            ready: Arc::clone(&ready),
+            inputs: Arc::clone(&inputs),
+            readers,
+            history: started.history,
+            latest: started.register.latest,
+            created: started.register.created,
+            performed: started.performed,
+            input_bytes: Some(input_bytes),
+            events: from_all,
+            commands,
+            orders,
+            reports,
+            clock,
+            job: setup.job,
+        };
+        Ok(Self { supervisor: Supervisor::new(parts), runs, threads, shutdown, ready, inputs, cells, shared, io, clock, delta_folder })
+    }
+
+    /// Runs the supervisor, then takes everything down in order.
+    fn live(mut self) -> Result<Outcome, RunError> {
+        let ended = self.supervisor.run(std::mem::take(&mut self.runs));
+        let summary = Summary {
+            checkpoint: self.supervisor.latest(),
+            records: self.cells.iter().map(|cell| cell.figures.records.load(Ordering::Relaxed)).sum(),
+            skipped: self.cells.iter().map(|cell| cell.figures.skipped.load(Ordering::Relaxed)).sum(),
+            confirmed: self.supervisor.confirmed(),
+            pauses: self.shared.pauses.summary(),
+            elapsed: self.clock.now(),
+        };
+        self.shutdown.begin();
+        self.ready.close();
+        // The supervisor holds the receiver of events and the sender of orders, the tasks those of segments: without them the threads end.
+        let Self { supervisor, threads, inputs, cells, shared, io, delta_folder, .. } = self;
+        drop((supervisor, cells, shared));
+        inputs.close(SOURCE_THREADS);
+        let joined = threads.join();
+        drop(io);
+        // What is left there is of no use to anybody; the next start clears it as well.
+        drop(std::fs::remove_dir_all(delta_folder));
+        if let Joined::Panicked(count) = joined {
+            return Err(RunError::Failed(format!("{count} threads have panicked: an invariant of gregor is broken; please report it")));
+        }
+        Ok(match ended? {
+            Ended::Finished => Outcome::Finished(summary),
+            Ended::Stopped => Outcome::Stopped(summary),
+        })
+    }
+}
+
+/// An empty folder, whatever was there.
+fn fresh_folder(path: &Path) -> Result<PathBuf, RunError> {
+    let failed = |error: std::io::Error| RunError::Failed(format!("can't make the folder {}: {error}", path.display()));
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    std::fs::create_dir_all(path).map_err(failed)?;
+    Ok(path.to_owned())
+}

@@ -1,0 +1,293 @@
+//! What a task's host does for its guest: state, output, identity, logs. Everything is staged; whoever made the call commits or rolls back.
+//! Refuses partitions that are not there and whatever passes a limit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use gregor_guest::{
+    CursorId, Direction, Level, LogLine, MetricKind, MetricUpdate, OutputColumns, ScanRange, ServiceError, Services, StateRefusal,
+    TaskIdentity,
+};
+use gregor_model::columns::{Columns, Record, Strings, StringsBuf};
+use gregor_model::limits::{LOG_LINES_A_SECOND, METRIC_SERIES_MAX};
+use gregor_model::names::TaskId;
+use gregor_state::{KeyRange, StateError, TaskStores};
+use gregor_stream::{OutputError, Outputs, Target};
+
+use crate::clock::Clock;
+use crate::setup::Report;
+
+/// The services of one task.
+pub(crate) struct TaskServices {
+    /// Its stores.
+    pub(crate) stores: TaskStores,
+    /// What it has emitted.
+    pub(crate) outputs: Outputs,
+    /// The batch of the call, for `select` and for the event times of what derives from it.
+    pub(crate) batch: Option<Arc<Columns>>,
+    /// Event time of the last record of the input that `on-end` is called for.
+    pub(crate) last_timestamp: i64,
+    identity: TaskIdentity,
+    config: Arc<BTreeMap<String, String>>,
+    log: TaskLog,
+    series: BTreeMap<String, Series>,
+    cursors: Cursors,
+}
+
+/// The open cursors of a call, by the numbers that the guest's side knows.
+#[derive(Default)]
+struct Cursors {
+    last: u32,
+    open: BTreeMap<u32, gregor_state::CursorId>,
+}
+
+impl Cursors {
+    fn get(&self, cursor: CursorId) -> Result<gregor_state::CursorId, ServiceError> {
+        self.open.get(&cursor.0).copied().ok_or_else(|| refuse(StateError::NoSuchCursor))
+    }
+}
+
+/// What the services of a task are made of.
+pub(crate) struct Parts {
+    pub(crate) stores: TaskStores,
+    pub(crate) outputs: Outputs,
+    pub(crate) identity: TaskIdentity,
+    pub(crate) config: Arc<BTreeMap<String, String>>,
+    pub(crate) log: TaskLog,
+}
+
+/// A metric of a task, as it stands now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Series {
+    Counter(u64),
+    Gauge(f64),
+    Histogram { count: u64, sum: f64 },
+}
+
+/// Sends log lines on, bounded in rate.
+pub(crate) struct TaskLog {
+    stage: String,
+    task: TaskId,
+    reports: Sender<Report>,
+    clock: Clock,
+    second: u64,
+    lines: u32,
+    dropped: u64,
+}
+
+impl TaskLog {
+    /// A task's log.
+    pub(crate) fn new((stage, task): (String, TaskId), reports: Sender<Report>, clock: Clock) -> Self {
+        Self { stage, task, reports, clock, second: 0, lines: 0, dropped: 0 }
+    }
+
+    fn write(&mut self, level: &'static str, line: String) {
+        let second = self.clock.now().as_secs();
+        if second != self.second {
+            (self.second, self.lines) = (second, 0);
+            let dropped = std::mem::take(&mut self.dropped);
+            if dropped > 0 {
+                self.send("warn", format!("{dropped} log lines were dropped: over {LOG_LINES_A_SECOND} a second"));
+            }
+        }
+        if self.lines >= LOG_LINES_A_SECOND {
+            self.dropped += 1;
+            return;
+        }
+        self.lines += 1;
+        self.send(level, line);
+    }
+
+    fn send(&mut self, level: &'static str, line: String) {
+        let report = Report::TaskLog { stage: self.stage.clone(), task: self.task, level, line };
+        // A reader that is slow, or gone, must not hold up a task.
+        if self.reports.try_send(report).is_err() {
+            self.dropped += 1;
+        }
+    }
+}
+
+impl TaskServices {
+    /// Puts them together.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { stores, outputs, identity, config, log } = parts;
+        Self {
+            stores,
+            outputs,
+            batch: None,
+            last_timestamp: 0,
+            identity,
+            config,
+            log,
+            series: BTreeMap::new(),
+            cursors: Cursors::default(),
+        }
+    }
+
+    /// Keeps what the call staged.
+    pub(crate) fn commit(&mut self) {
+        self.cursors.open.clear();
+        self.stores.commit();
+        self.outputs.commit();
+        self.batch = None;
+    }
+
+    /// Drops what the call staged.
+    pub(crate) fn rollback(&mut self) {
+        self.cursors.open.clear();
+        self.stores.rollback();
+        self.outputs.rollback();
+        self.batch = None;
+    }
+
+    fn timestamp_of(&self, cause: u32) -> i64 {
+        let cause = usize::try_from(cause).unwrap_or(usize::MAX);
+        self.batch.as_ref().map_or(self.last_timestamp, |batch| batch.timestamps.get(cause).copied().unwrap_or(self.last_timestamp))
+    }
+}
+
+impl Services for TaskServices {
+    fn get(&mut self, store: u16, key: &[u8]) -> Result<Option<Vec<u8>>, ServiceError> {
+        self.stores.get(store, key).map_err(refuse)
+    }
+
+    fn put(&mut self, store: u16, key: &[u8], value: &[u8]) -> Result<(), ServiceError> {
+        self.stores.put(store, key, value).map_err(refuse)
+    }
+
+    fn delete(&mut self, store: u16, key: &[u8]) -> Result<(), ServiceError> {
+        self.stores.delete(store, key).map_err(refuse)
+    }
+
+    fn add(&mut self, store: u16, key: &[u8], amount: i64) -> Result<i64, ServiceError> {
+        self.stores.add(store, key, amount).map_err(refuse)
+    }
+
+    fn get_many(&mut self, store: u16, keys: Strings<'_>) -> Result<StringsBuf, ServiceError> {
+        self.stores.get_many(store, keys).map_err(refuse)
+    }
+
+    fn put_many(&mut self, store: u16, keys: Strings<'_>, values: Strings<'_>) -> Result<(), ServiceError> {
+        self.stores.put_many(store, keys, values).map_err(refuse)
+    }
+
+    fn add_many(&mut self, store: u16, keys: Strings<'_>, amounts: &[i64]) -> Result<(), ServiceError> {
+        self.stores.add_many(store, keys, amounts).map_err(refuse)
+    }
+
+    fn scan(&mut self, store: u16, range: ScanRange) -> Result<CursorId, ServiceError> {
+        let ScanRange { start, end, direction } = range;
+        let direction = match direction {
+            Direction::Forward => gregor_state::Direction::Forward,
+            Direction::Reverse => gregor_state::Direction::Reverse,
+        };
+        let opened = self.stores.scan(store, KeyRange { start, end, direction }).map_err(refuse)?;
+        // Numbers need to differ among the open ones only, of which a call has few.
+        self.cursors.last = self.cursors.last.wrapping_add(1);
+        self.cursors.open.insert(self.cursors.last, opened);
+        Ok(CursorId(self.cursors.last))
+    }
+
+    fn next(&mut self, cursor: CursorId, max: u32) -> Result<(StringsBuf, StringsBuf), ServiceError> {
+        let cursor = self.cursors.get(cursor)?;
+        self.stores.next(cursor, usize::try_from(max).unwrap_or(usize::MAX)).map_err(refuse)
+    }
+
+    fn close(&mut self, cursor: CursorId) {
+        if let Some(cursor) = self.cursors.open.remove(&cursor.0) {
+            self.stores.close(cursor);
+        }
+    }
+
+    fn emit(&mut self, batch: &OutputColumns<'_>) -> Result<(), ServiceError> {
+        for record in batch.iter() {
+            let timestamp = record.timestamp.unwrap_or_else(|| self.timestamp_of(record.cause.unwrap_or(0)));
+            let target = Target { output: record.output, partition: record.partition };
+            let staged = Record { offset: 0, timestamp, key: record.key, value: record.value };
+            self.outputs.append(target, &staged, &record.headers).map_err(trap)?;
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, output: u32, indexes: &[u32]) -> Result<(), ServiceError> {
+        let Some(batch) = self.batch.clone() else {
+            return Err(ServiceError::Trap("select was called outside of process, where there is no batch to select from".to_owned()));
+        };
+        for &index in indexes {
+            let index = usize::try_from(index).unwrap_or(usize::MAX);
+            let Some(record) = batch.get(index) else {
+                return Err(ServiceError::Trap(format!("select names record {index} of a batch of {}", batch.len())));
+            };
+            let headers = batch.headers_of(index);
+            self.outputs.append(Target { output, partition: None }, &record, &headers).map_err(trap)?;
+        }
+        Ok(())
+    }
+
+    fn config(&self, key: &str) -> Option<String> {
+        self.config.get(key).cloned()
+    }
+
+    fn identity(&self) -> TaskIdentity {
+        self.identity.clone()
+    }
+
+    fn log(&mut self, line: LogLine<'_>) {
+        let level = match line.level {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        let mut text = line.message.to_owned();
+        for (name, value) in line.fields {
+            text.push_str(&format!(" {name}={value:?}"));
+        }
+        self.log.write(level, text);
+    }
+
+    fn metric(&mut self, update: MetricUpdate<'_>) {
+        let name = format!("{}{:?}", update.name, update.labels);
+        if !self.series.contains_key(&name) && self.series.len() >= METRIC_SERIES_MAX {
+            return;
+        }
+        let series = self.series.entry(name);
+        match update.kind {
+            MetricKind::Counter(n) => {
+                if let Series::Counter(sum) = series.or_insert(Series::Counter(0)) {
+                    *sum = sum.saturating_add(n);
+                }
+            }
+            MetricKind::Gauge(value) => *series.or_insert(Series::Gauge(value)) = Series::Gauge(value),
+            MetricKind::Histogram(value) => {
+                if let Series::Histogram { count, sum } = series.or_insert(Series::Histogram { count: 0, sum: 0.0 }) {
+                    *count = count.saturating_add(1);
+                    *sum += value;
+                }
+            }
+        }
+    }
+}
+
+/// What the guest is told of an error of the state; what is the host's own fault ends the call.
+fn refuse(error: StateError) -> ServiceError {
+    match error {
+        StateError::NoSuchStore(_) => ServiceError::Trap(error.to_string()),
+        StateError::TooLarge(found) => ServiceError::Refused(StateRefusal::TooLarge(found)),
+        StateError::NotACounter(found) => ServiceError::Refused(StateRefusal::NotACounter(found)),
+        StateError::Overflow => ServiceError::Refused(StateRefusal::Overflow),
+        StateError::InvalidColumns(problem) => ServiceError::Refused(StateRefusal::InvalidColumns(problem)),
+        StateError::TooManyCursors(_) | StateError::NoSuchCursor | StateError::CallTooLarge { .. } | StateError::Full => {
+            ServiceError::Trap(error.to_string())
+        }
+        StateError::Altered { .. } | StateError::Misuse(_) | StateError::Step(_) | StateError::Broken { .. } => {
+            ServiceError::Broken(error.to_string())
+        }
+    }
+}
+
+fn trap(error: OutputError) -> ServiceError {
+    ServiceError::Trap(error.to_string())
+}

@@ -1,0 +1,254 @@
+//! Starting, which is always recovering: reads what coordination and archive know of the job, refuses what does not fit, claims the job, decides
+//! what an earlier process left undecided, completes markers and releases. Only then tasks run. Refuses to claim a job, or to touch anything,
+//! before all that can be looked at was looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use gregor_archive::{Store, history};
+use gregor_coordination::Begin;
+use gregor_model::digest::Digest;
+use gregor_model::history::History;
+use gregor_model::job::{Job, Source};
+use gregor_model::keys::JobKeys;
+use gregor_model::manifest::{Manifest, ObjectRef};
+use gregor_model::names::{Incarnation, TaskId};
+use gregor_model::plan::{PLAN, Plan};
+use gregor_model::recovery::check_coordination;
+use gregor_model::register::{Register, StreamRecord};
+use gregor_model::seal::{PublishedRun, origin_of, publish};
+use gregor_model::spec::{MARKER, Marker, PlanRef, SPEC, Spec};
+use gregor_stream::InputFolder;
+use tokio::runtime::Handle;
+
+use crate::failure;
+use crate::folders::Folders;
+use crate::setup::{Report, RunError, Setup};
+
+/// A file input, planned.
+#[derive(Clone)]
+pub(crate) struct Planned {
+    /// The plan.
+    pub(crate) plan: Arc<Plan>,
+    /// Digest of the plan object.
+    pub(crate) digest: Digest,
+    /// The folder.
+    pub(crate) folder: Arc<InputFolder>,
+}
+
+/// File inputs by stage and input.
+pub(crate) type Plans = BTreeMap<(u16, u16), Planned>;
+
+/// What a start finds.
+pub(crate) enum Start {
+    /// The job goes on, or begins.
+    Go(Box<Started>),
+    /// It was finished before.
+    Finished(History),
+}
+
+/// A job that may run.
+pub(crate) struct Started {
+    /// What coordination knows, after the claim.
+    pub(crate) register: Register,
+    /// What the confirmed manifests add up to.
+    pub(crate) history: History,
+    /// All confirmed manifests.
+    pub(crate) manifests: Vec<Manifest>,
+    /// File inputs.
+    pub(crate) plans: Plans,
+    /// Tasks of each stage.
+    pub(crate) tasks: Vec<u32>,
+    /// Output folders.
+    pub(crate) folders: Arc<Folders>,
+    /// Releases of the last manifest: all of them are performed now.
+    pub(crate) performed: BTreeSet<(TaskId, u16, String)>,
+    /// The job's keys.
+    pub(crate) keys: JobKeys,
+}
+
+/// What was looked at before the claim.
+struct Found {
+    register: Option<Register>,
+    history: History,
+    manifests: Vec<Manifest>,
+    spec: Option<Spec>,
+    plans: Plans,
+    tasks: Vec<u32>,
+}
+
+/// Starts a job.
+pub(crate) fn start(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Start, RunError> {
+    let found = look(setup, io, warn)?;
+    if found.register.as_ref().is_some_and(|register| register.latest.is_some()) && found.history.finished(&found.tasks) {
+        finish_again(setup, &found)?;
+        return Ok(Start::Finished(found.history));
+    }
+    claim(setup, io, found).map(|started| Start::Go(Box::new(started)))
+}
+
+/// Reads everything, changes nothing.
+fn look(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Found, RunError> {
+    let archive = &*setup.archive;
+    let register = io.block_on(setup.coordinator.read()).map_err(failure::coordination)?;
+    let archived = io.block_on(gregor_archive::incarnations(archive, &setup.job.name)).map_err(failure::archive)?;
+    check_coordination(register.as_ref(), &archived).map_err(|lost| RunError::Corrupt(format!("job {}: {lost}", setup.job.name)))?;
+    let spec: Option<Spec> = match register.as_ref().and_then(|register| register.spec.as_ref()) {
+        Some(object) => Some(io.block_on(gregor_archive::read_document(archive, SPEC, object)).map_err(failure::archive)?),
+        None => None,
+    };
+    let plans = match &spec {
+        Some(spec) => plans_again(setup, io, spec, warn)?,
+        None => plans_anew(&setup.job)?,
+    };
+    let partitions = plans.iter().map(|(&at, planned)| (at, u32::try_from(planned.plan.partitions.len()).unwrap_or(u32::MAX))).collect();
+    let tasks = setup.job.tasks(&partitions).map_err(|error| RunError::Refused(error.to_string()))?;
+    let mut history = History::default();
+    let mut manifests = Vec::new();
+    if let Some(latest) = register.as_ref().and_then(|register| register.latest.as_ref()) {
+        manifests = io.block_on(history::load_manifests(archive, latest)).map_err(failure::archive)?;
+        for manifest in &manifests {
+            history.apply(manifest).map_err(|error| RunError::Corrupt(format!("job {}: {error}", setup.job.name)))?;
+        }
+    }
+    Ok(Found { register, history, manifests, spec, plans, tasks })
+}
+
+/// The plans of a job that begins.
+fn plans_anew(job: &Job) -> Result<Plans, RunError> {
+    let mut plans = Plans::new();
+    for (at, name, source) in file_inputs(job) {
+        let Source::File { folder, pattern, format } = source else { continue };
+        let opened = InputFolder::open(Path::new(folder)).map_err(|error| failure::source(&name, error))?;
+        let plan = gregor_stream::make_plan(&opened, pattern, *format).map_err(|error| failure::source(&name, error))?;
+        let bytes = PLAN.encode(&plan).map_err(|error| RunError::Failed(error.to_string()))?;
+        plans.insert(at, Planned { plan: Arc::new(plan), digest: Digest::of(&bytes), folder: Arc::new(opened) });
+    }
+    Ok(plans)
+}
+
+/// The plans of a job that goes on: those of its first day, if all files are still what they were.
+fn plans_again(setup: &Setup, io: &Handle, spec: &Spec, warn: &dyn Fn(Report)) -> Result<Plans, RunError> {
+    if let Some(changed) = setup.job.changed_since(&spec.job) {
+        return Err(RunError::Refused(format!("job {} has changed since its last checkpoint: {changed}", setup.job.name)));
+    }
+    let mut plans = Plans::new();
+    for (at, name, source) in file_inputs(&setup.job) {
+        let Source::File { folder, pattern, .. } = source else { continue };
+        let missing = || RunError::Corrupt(format!("{name}: the spec of job {} has no plan for it", setup.job.name));
+        let reference = spec.plans.iter().find(|plan| (plan.stage, plan.input) == at).ok_or_else(missing)?;
+        let plan: Plan = io.block_on(gregor_archive::read_document(&*setup.archive, PLAN, &reference.object)).map_err(failure::archive)?;
+        let opened = InputFolder::open(Path::new(folder)).map_err(|error| failure::source(&name, error))?;
+        gregor_stream::check_plan(&opened, &plan).map_err(|error| failure::source(&name, error))?;
+        let now = gregor_stream::files_now(&opened, pattern).map_err(|error| failure::source(&name, error))?;
+        let planned: BTreeSet<&str> = plan.files.iter().map(|file| file.name.as_str()).collect();
+        for new in now.iter().filter(|file| !planned.contains(file.as_str())) {
+            warn(Report::Warning(format!("{name}: {new} came after the job began and is left out; start a new job to read it")));
+        }
+        plans.insert(at, Planned { plan: Arc::new(plan), digest: reference.object.sha256, folder: Arc::new(opened) });
+    }
+    Ok(plans)
+}
+
+/// Inputs that are files: stage and input, a name for people, the source.
+fn file_inputs(job: &Job) -> impl Iterator<Item = ((u16, u16), String, &Source)> {
+    (0_u16..).zip(&job.stages).flat_map(|(stage_index, stage)| {
+        (0_u16..).zip(&stage.inputs).filter(|(_, input)| matches!(input.source, Source::File { .. })).map(move |(input_index, input)| {
+            ((stage_index, input_index), format!("stage {:?}, input {:?}", stage.name.as_str(), input.port.as_str()), &input.source)
+        })
+    })
+}
+
+/// A finished job: `_SUCCESS` may be missing if the process died right after the last confirmation.
+fn finish_again(setup: &Setup, found: &Found) -> Result<(), RunError> {
+    let Some(register) = &found.register else { return Ok(()) };
+    let marker = Marker { job: setup.job.name.clone(), incarnation: register.incarnation };
+    Folders::open(&setup.job, &marker, &setup.steps, setup.lost_outputs)?.succeed()
+}
+
+/// Claims the job and brings everything into order.
+fn claim(setup: &Setup, io: &Handle, found: Found) -> Result<Started, RunError> {
+    let streams = setup.job.streams().map(|(_, name, partitions)| StreamRecord {
+        name: name.clone(),
+        incarnation: incarnation_of_stream(setup.fresh, name.as_str()),
+        partitions,
+    });
+    let begin = Begin { boot: setup.boot, fresh: setup.fresh, streams: streams.collect() };
+    let mut register = io.block_on(setup.coordinator.begin(&begin)).map_err(failure::coordination)?;
+    let keys = JobKeys::new(&setup.job.name, register.incarnation);
+    let marker = Marker { job: setup.job.name.clone(), incarnation: register.incarnation };
+    // Markers are created once and completed at every start: the incarnation entered coordination first.
+    put(setup, io, (MARKER, &keys.marker()), &marker)?;
+    let folders = Arc::new(Folders::open(&setup.job, &marker, &setup.steps, setup.lost_outputs)?);
+    if found.spec.is_none() {
+        register.spec = Some(submit(setup, io, (&keys, &found.plans))?);
+    }
+    if let Some(undecided) = register.undecided() {
+        io.block_on(setup.coordinator.abort(undecided)).map_err(failure::coordination)?;
+        register.abort(undecided).map_err(|error| RunError::Failed(error.to_string()))?;
+    }
+    for release in &found.history.releases {
+        folders.perform(release)?;
+    }
+    folders.sweep(&[])?;
+    let performed = found.history.releases.iter().map(|open| (open.task, open.output, open.name.clone())).collect();
+    let Found { history, manifests, plans, tasks, .. } = found;
+    Ok(Started { register, history, manifests, plans, tasks, folders, performed, keys })
+}
+
+/// Writes down the job and its plans.
+fn submit(setup: &Setup, io: &Handle, (keys, plans): (&JobKeys, &Plans)) -> Result<ObjectRef, RunError> {
+    let mut references = Vec::new();
+    for (&(stage, input), planned) in plans {
+        let object = put(setup, io, (PLAN, &keys.plan(planned.digest)), &*planned.plan)?;
+        references.push(PlanRef { stage, input, object });
+    }
+    // A start that died before it could name its spec may have left one of another plan: the key carries the digest.
+    let spec = Spec { job: setup.job.clone(), plans: references };
+    let bytes = SPEC.encode(&spec).map_err(|error| RunError::Failed(error.to_string()))?;
+    let object = put(setup, io, (SPEC, &keys.spec(Digest::of(&bytes))), &spec)?;
+    io.block_on(setup.coordinator.set_spec(&object)).map_err(failure::coordination)?;
+    Ok(object)
+}
+
+fn put<T: serde::Serialize + Sync>(
+    setup: &Setup,
+    io: &Handle,
+    (kind, key): (gregor_model::document::Kind, &str),
+    body: &T,
+) -> Result<ObjectRef, RunError> {
+    io.block_on(gregor_archive::create_document(&*setup.archive, kind, key, body)).map_err(failure::archive)
+}
+
+/// A stream's incarnation, drawn from that of the job that makes it: as random, and different for each stream.
+fn incarnation_of_stream(job: Incarnation, stream: &str) -> Incarnation {
+    let digest = Digest::of(format!("{job} {stream}").as_bytes());
+    let (head, _) = digest.0.split_at(16);
+    Incarnation(head.iter().fold(0, |number, &byte| (number << 8) | u128::from(byte)))
+}
+
+/// The confirmed runs from given offsets on, in order; `wanted` answers the offset from which a stream partition is read, if it is.
+pub(crate) fn runs_since(
+    archive: &dyn Store,
+    io: &Handle,
+    manifests: &[Manifest],
+    wanted: &dyn Fn(&str, u32) -> Option<u64>,
+) -> Result<Vec<PublishedRun>, RunError> {
+    let mut runs = Vec::new();
+    for manifest in manifests {
+        let origins: BTreeSet<_> = manifest.segments.iter().map(|entry| origin_of(&entry.header)).collect();
+        for part in &manifest.parts {
+            let unread = |range: &gregor_model::manifest::PartRange| {
+                wanted(range.stream.as_str(), range.partition).is_some_and(|offset| range.first_offset + range.records > offset)
+            };
+            if !part.ranges.iter().any(unread) {
+                continue;
+            }
+            let footer = io.block_on(gregor_archive::read_footer(archive, part)).map_err(failure::archive)?;
+            let mut heads = part.ranges.iter().map(|range| ((range.stream.clone(), range.partition), range.first_offset)).collect();
+            runs.extend(publish(&part.object, &footer, &origins, &mut heads));
+        }
+    }
+    Ok(runs)
+}

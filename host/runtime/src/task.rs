@@ -1,0 +1,226 @@
+//! A task: its guest, its inputs, and the segment that it is working on. One worker runs it at a time, a turn of a few batches after the other;
+//! between two batches it obeys orders. Refuses to take input beyond its budgets, to freeze while a segment of its own is unconfirmed, and to
+//! keep anything of a call that failed.
+
+mod call;
+mod freeze;
+mod turn;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use gregor_guest::{CallLimits, Component, Instance};
+use gregor_model::digest::Digest;
+use gregor_model::history::TaskHistory;
+use gregor_model::job::{OnError, Stage};
+use gregor_model::limits::Limits;
+use gregor_model::names::{Attempt, Branch, Incarnation, Sequence, TaskId};
+use gregor_model::segment::{InputProgress, OnEnd};
+use gregor_state::{Apply, TaskStores};
+
+use crate::cell::ConfirmedSegment;
+use crate::clock::Clock;
+use crate::event::Event;
+use crate::input::{InputQueue, Inputs};
+use crate::pauses::Histogram;
+use crate::restore::Restore;
+use crate::save::Frozen;
+use crate::services::{Parts, TaskServices};
+use crate::setup::RunError;
+
+/// What the tasks of a job share.
+pub(crate) struct Shared {
+    /// The job's incarnation.
+    pub(crate) incarnation: Incarnation,
+    /// The line of history.
+    pub(crate) branch: Branch,
+    /// The attempt of every task of this process.
+    pub(crate) attempt: Attempt,
+    /// What a task may use.
+    pub(crate) limits: Limits,
+    /// All inputs.
+    pub(crate) inputs: Arc<Inputs>,
+    /// To the supervisor.
+    pub(crate) events: Sender<Event>,
+    /// To the threads that save; holds each task at most once.
+    pub(crate) to_save: Sender<Frozen>,
+    /// To the threads that apply, one channel each; holds each task at most once. A task always uses the same.
+    pub(crate) to_apply: Vec<Sender<(usize, Apply)>>,
+    /// How long freezes took.
+    pub(crate) pauses: Histogram,
+    /// The clock.
+    pub(crate) clock: Clock,
+}
+
+/// Who a task is, for people and for headers.
+pub(crate) struct Identity {
+    /// Its id.
+    pub(crate) id: TaskId,
+    /// Its index among all tasks.
+    pub(crate) index: usize,
+    /// The job's name, which seeds its random numbers.
+    pub(crate) job: String,
+    /// Stage and number, for people.
+    pub(crate) name: String,
+    /// Its stage.
+    pub(crate) stage: Arc<Stage>,
+}
+
+/// One input of a task.
+pub(crate) struct TaskInput {
+    /// Where its records come from.
+    pub(crate) queue: Arc<InputQueue>,
+    /// How far it was read.
+    pub(crate) progress: InputProgress,
+    /// Whether its records come from outside, not from a stage of this job.
+    pub(crate) origin: Origin,
+    /// Where it stands, for people, and how to look whether it has changed.
+    pub(crate) watch: Option<crate::save::FileWatch>,
+}
+
+/// Where an input's records come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From outside.
+    Outside,
+    /// From a stage of this job.
+    Stream,
+}
+
+/// The segment that waits for its confirmation.
+enum Flight {
+    /// There is none.
+    Landed,
+    /// Frozen; it is being saved, or waits for the decision.
+    InFlight,
+    /// Confirmed, but the map below is still being applied.
+    Waiting(ConfirmedSegment),
+}
+
+/// A task.
+pub(crate) struct Task {
+    identity: Identity,
+    shared: Arc<Shared>,
+    guest: Guest,
+    inputs: Vec<TaskInput>,
+    next_input: usize,
+    parent: Option<Digest>,
+    sequence: Sequence,
+    flight: Flight,
+    /// Whether positions or flags have changed since the last freeze.
+    moved: bool,
+    /// Whether a flag was raised since the last freeze: somebody waits for the manifest that says so.
+    flagged: bool,
+    closed: bool,
+    retry: Retry,
+}
+
+/// The guest, or what it will be made of once the state is restored.
+enum Guest {
+    /// State is to be restored first.
+    Asleep { component: Component, parts: Option<Box<Parts>>, restore: Restore },
+    /// It runs.
+    Awake(Box<Instance<TaskServices>>),
+}
+
+/// A batch that failed for a reason outside of its records.
+#[derive(Default)]
+struct Retry {
+    /// The item to be tried again.
+    item: Option<(usize, call::Work)>,
+    /// How often it was tried.
+    tried: u32,
+    /// Not before this time.
+    not_before: Duration,
+}
+
+/// How a task begins.
+pub(crate) struct Beginning {
+    /// Who it is.
+    pub(crate) identity: Identity,
+    /// Its component.
+    pub(crate) component: Component,
+    /// What its services are made of; the stores not yet restored.
+    pub(crate) parts: Parts,
+    /// How its state is restored.
+    pub(crate) restore: Restore,
+    /// Its inputs, positioned.
+    pub(crate) inputs: Vec<TaskInput>,
+}
+
+impl Task {
+    /// A task that goes on from the last confirmed segment, or from the beginning.
+    pub(crate) fn new(shared: Arc<Shared>, beginning: Beginning, history: Option<&TaskHistory>) -> Self {
+        let Beginning { identity, component, parts, restore, inputs } = beginning;
+        Self {
+            identity,
+            shared,
+            guest: Guest::Asleep { component, parts: Some(Box::new(parts)), restore },
+            inputs,
+            next_input: 0,
+            parent: history.map(|task| task.segment),
+            sequence: Sequence(0),
+            flight: Flight::Landed,
+            moved: false,
+            flagged: false,
+            closed: false,
+            retry: Retry::default(),
+        }
+    }
+
+    /// Its id.
+    pub(crate) const fn id(&self) -> TaskId {
+        self.identity.id
+    }
+
+    /// Records and bytes taken from outside since the job began.
+    pub(crate) fn taken_from_outside(&self) -> (u64, u64) {
+        let outside = self.inputs.iter().filter(|input| input.origin == Origin::Outside);
+        outside.fold((0, 0), |(records, bytes), input| (records + input.progress.records, bytes + input.progress.bytes))
+    }
+
+    /// Restores the state and makes the instance, at the first turn: on the worker, so that tasks are restored side by side and each goes on as
+    /// soon as it is ready.
+    fn wake(&mut self) -> Result<(), RunError> {
+        let Guest::Asleep { component, parts, restore } = &mut self.guest else { return Ok(()) };
+        let Some(mut parts) = parts.take() else { return Ok(()) };
+        restore.run(&self.identity.name, &mut parts.stores)?;
+        let limits = &self.shared.limits;
+        let limits = CallLimits {
+            memory_bytes: limits.memory_bytes,
+            call_time: limits.call_time,
+            emit_records: limits.emit_records,
+            emit_bytes: limits.emit_bytes,
+        };
+        let instance = Instance::new(component, TaskServices::new(*parts), limits)
+            .map_err(|error| RunError::Failed(format!("task {} can't start: {error}", self.identity.name)))?;
+        self.guest = Guest::Awake(Box::new(instance));
+        Ok(())
+    }
+
+    /// The instance and its services. Only called after [`Self::wake`].
+    fn instance(&mut self) -> Result<&mut Instance<TaskServices>, RunError> {
+        match &mut self.guest {
+            Guest::Awake(instance) => Ok(instance),
+            Guest::Asleep { .. } => Err(RunError::Failed(format!("task {} was run before it was restored", self.identity.name))),
+        }
+    }
+
+    fn stores(&mut self) -> Result<&mut TaskStores, RunError> {
+        Ok(&mut self.instance()?.services().stores)
+    }
+
+    /// Whether all inputs have ended and `on-end` is through.
+    fn ended(&self) -> bool {
+        self.inputs.iter().all(|input| input.progress.on_end == OnEnd::Done)
+    }
+
+    fn on_error(&self) -> OnError {
+        self.identity.stage.on_error
+    }
+
+    fn failed(&self, message: impl std::fmt::Display) -> RunError {
+        RunError::Failed(format!("task {}: {message}", self.identity.name))
+    }
+}

@@ -1,0 +1,245 @@
+//! Guest calls as transactions: run one, keep all of it or nothing, and find the record that is at fault. Refuses to blame a record for what
+//! lies outside of it.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gregor_guest::{CallContext, CallError, Disposition, Progress, Rejection};
+use gregor_model::bisect::{Next, after_failure};
+use gregor_model::digest::Digest;
+use gregor_model::job::OnError;
+use gregor_model::segment::{OnEnd, Position};
+
+use super::Task;
+use crate::cell::Figures;
+use crate::input::{Batch, Item};
+use crate::setup::RunError;
+
+/// Times that work is tried again that failed for a reason outside of its records.
+const RETRYABLE_TRIES: u32 = 10;
+/// Wait before the first of them; it doubles each time, to some 50 s for the last.
+const RETRYABLE_WAIT: Duration = Duration::from_millis(100);
+
+/// Work that is left of an item.
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    /// Ranges of a batch that are still to be processed, the next one last.
+    Batch {
+        /// The batch.
+        batch: Batch,
+        /// The ranges, each with how often it was tried.
+        ranges: Vec<(Range<usize>, u32)>,
+    },
+    /// `on-end`.
+    End,
+}
+
+/// How work went.
+pub(super) enum Done {
+    /// All of it is worked off.
+    All,
+    /// `on-end` wants to be called again.
+    More,
+    /// This is left, to be tried again later.
+    Later(Work),
+}
+
+impl Task {
+    /// Works on an item of an input.
+    pub(super) fn work_on_item(&mut self, input: usize, item: Item, figures: &Figures) -> Result<Done, RunError> {
+        match item {
+            Item::Batch(batch) => {
+                let ranges = vec![(0..batch.columns.len(), 0)];
+                self.work_on_batch(input, (batch, ranges), figures)
+            }
+            Item::TooLong { place, length, after } => {
+                let limit = self.shared.limits.record_bytes;
+                let reason = format!("the record at {place} has {length} bytes, limits.record allows {limit}");
+                self.leave_out(1, figures, &reason)?;
+                self.advance(input, after, (1, length));
+                Ok(Done::All)
+            }
+            Item::End(after) => {
+                self.advance(input, after, (0, 0));
+                if let Some(input) = self.inputs.get_mut(input) {
+                    input.progress.on_end = OnEnd::AtEnd;
+                }
+                self.flagged = true;
+                Ok(Done::More)
+            }
+        }
+    }
+
+    /// Goes on with work that was put off.
+    pub(super) fn work_again(&mut self, input: usize, work: Work, figures: &Figures) -> Result<Done, RunError> {
+        match work {
+            Work::Batch { batch, ranges } => self.work_on_batch(input, (batch, ranges), figures),
+            Work::End => self.work_on_end(input),
+        }
+    }
+
+    fn work_on_batch(
+        &mut self,
+        input: usize,
+        (batch, mut ranges): (Batch, Vec<(Range<usize>, u32)>),
+        figures: &Figures,
+    ) -> Result<Done, RunError> {
+        while let Some((range, tried)) = ranges.pop() {
+            match self.process(input, &batch, range.clone()) {
+                Ok(rejections) => {
+                    self.take_rejections(&batch, (range.start, rejections), figures)?;
+                    self.instance()?.services().commit();
+                    self.move_to(input, &batch, range);
+                }
+                Err(CallError::Retryable(reason)) => {
+                    self.instance()?.services().rollback();
+                    self.put_off(&reason)?;
+                    ranges.push((range, tried));
+                    return Ok(Done::Later(Work::Batch { batch, ranges }));
+                }
+                Err(CallError::Poison(reason)) => {
+                    self.instance()?.services().rollback();
+                    match after_failure(range.clone(), batch.columns.len(), (tried + 1, self.identity.stage.retries)) {
+                        Next::Again => ranges.push((range, tried + 1)),
+                        Next::Halves(first, second) => ranges.extend([(second, 0), (first, 0)]),
+                        Next::Blame(record) => {
+                            self.leave_out(1, figures, &self.describe(input, &batch, (record, &reason)))?;
+                            self.move_to(input, &batch, range);
+                        }
+                    }
+                }
+                Err(CallError::Fatal(reason)) => return Err(self.failed(format!("the task gave up: {reason}"))),
+                Err(CallError::Broken(reason)) => return Err(self.failed(reason)),
+            }
+        }
+        self.retry.tried = 0;
+        Ok(Done::All)
+    }
+
+    /// Calls `on-end` once.
+    pub(super) fn work_on_end(&mut self, input: usize) -> Result<Done, RunError> {
+        let (context, number) = (self.context(input, u64::MAX), u32::try_from(input).unwrap_or(u32::MAX));
+        let last_timestamp = self.inputs.get(input).map_or(0, |input| input.progress.last_timestamp);
+        let instance = self.instance()?;
+        instance.services().last_timestamp = last_timestamp;
+        match instance.on_end(number, &context) {
+            Ok(progress) => {
+                instance.services().commit();
+                self.retry.tried = 0;
+                self.moved = true;
+                if progress == Progress::More {
+                    return Ok(Done::More);
+                }
+                if let Some(input) = self.inputs.get_mut(input) {
+                    input.progress.on_end = OnEnd::Done;
+                }
+                self.flagged = true;
+                Ok(Done::All)
+            }
+            Err(CallError::Retryable(reason)) => {
+                instance.services().rollback();
+                self.put_off(&reason)?;
+                Ok(Done::Later(Work::End))
+            }
+            Err(CallError::Poison(reason) | CallError::Fatal(reason) | CallError::Broken(reason)) => {
+                Err(self.failed(format!("on-end of input {:?} failed: {reason}", self.port(input))))
+            }
+        }
+    }
+
+    fn process(&mut self, input: usize, batch: &Batch, range: Range<usize>) -> Result<Vec<Rejection>, CallError> {
+        let columns =
+            if range.len() == batch.columns.len() { Arc::clone(&batch.columns) } else { Arc::new(batch.columns.part(range.clone())) };
+        let first = columns.offsets.first().copied().unwrap_or(0);
+        let context = self.context(input, first);
+        let (number, partition) = (u32::try_from(input).unwrap_or(u32::MAX), self.identity.id.partition);
+        let instance = self.instance().map_err(|error| CallError::Broken(error.to_string()))?;
+        instance.services().batch = Some(Arc::clone(&columns));
+        instance.process(&gregor_guest::Batch { input: number, partition, columns: &columns }, &context)
+    }
+
+    /// Time and randomness of a call: drawn from job, task, input and first offset, so that a repeated call draws the same.
+    fn context(&self, input: usize, offset: u64) -> CallContext {
+        let id = self.identity.id;
+        let text = format!("{} {}/{} {input} {offset}", self.identity.job, id.stage, id.partition);
+        let now_ms = i64::try_from(self.shared.clock.wall_ms()).unwrap_or(i64::MAX);
+        CallContext { now_ms, seed: Digest::of(text.as_bytes()).0 }
+    }
+
+    fn take_rejections(&mut self, batch: &Batch, (start, rejections): (usize, Vec<Rejection>), figures: &Figures) -> Result<(), RunError> {
+        for rejection in rejections {
+            let record = start + usize::try_from(rejection.index).unwrap_or(usize::MAX);
+            match rejection.action {
+                Disposition::Skip => {
+                    figures.skipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+                Disposition::DeadLetter => {
+                    let offset = batch.columns.offsets.get(record).copied().unwrap_or(0);
+                    self.leave_out(1, figures, &format!("the task rejects the record at offset {offset}: {}", rejection.reason))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows `on-error` for records at fault.
+    fn leave_out(&self, records: u64, figures: &Figures, reason: &str) -> Result<(), RunError> {
+        match self.on_error() {
+            OnError::Skip => {
+                figures.skipped.fetch_add(records, std::sync::atomic::Ordering::Relaxed);
+                Ok(())
+            }
+            OnError::Stop => Err(self.failed(format!("{reason}; mend the task or the record, or set on-error = \"skip\""))),
+        }
+    }
+
+    /// Puts work off, for a while that doubles.
+    fn put_off(&mut self, reason: &str) -> Result<(), RunError> {
+        let tried = self.retry.tried;
+        if tried >= RETRYABLE_TRIES {
+            return Err(self.failed(format!("still failing after {tried} tries: {reason}")));
+        }
+        self.retry.tried += 1;
+        self.retry.not_before = self.shared.clock.now() + RETRYABLE_WAIT * 2_u32.pow(tried);
+        Ok(())
+    }
+
+    fn move_to(&mut self, input: usize, batch: &Batch, range: Range<usize>) {
+        let columns = &batch.columns;
+        let after = match (columns.offsets.get(range.end), &batch.after) {
+            (Some(&offset), Position::File { plan, split, .. }) => Position::File { plan: *plan, split: *split, offset },
+            (Some(&offset), Position::Stream { incarnation, .. }) => Position::Stream { incarnation: *incarnation, offset },
+            (None, after) => after.clone(),
+        };
+        // Bytes of a file batch count when all of it is worked off; a stream's don't count as input from outside.
+        let bytes = if range.end == columns.len() { batch.bytes } else { 0 };
+        if let (Some(&timestamp), Some(input)) = (columns.timestamps.get(range.end.saturating_sub(1)), self.inputs.get_mut(input)) {
+            input.progress.last_timestamp = timestamp;
+        }
+        self.advance(input, after, (range.len() as u64, bytes));
+    }
+
+    fn advance(&mut self, input: usize, after: Position, (records, bytes): (u64, u64)) {
+        if let Some(input) = self.inputs.get_mut(input) {
+            input.progress.position = after;
+            input.progress.records += records;
+            input.progress.bytes += bytes;
+            self.moved = true;
+        }
+    }
+
+    fn describe(&self, input: usize, batch: &Batch, (record, reason): (usize, &str)) -> String {
+        let offset = batch.columns.offsets.get(record).copied().unwrap_or(0);
+        let place = self
+            .inputs
+            .get(input)
+            .and_then(|input| input.watch.as_ref())
+            .map_or_else(|| format!("offset {offset}"), |watch| watch.place(&batch.after, offset));
+        format!("the record at {place} of input {:?} fails: {reason}", self.port(input))
+    }
+
+    fn port(&self, input: usize) -> &str {
+        self.identity.stage.inputs.get(input).map_or("?", |input| input.port.as_str())
+    }
+}

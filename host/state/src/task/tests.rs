@@ -1,0 +1,4 @@
+mod history;
+mod limits;
+mod model;
+mod steps;

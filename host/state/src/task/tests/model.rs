@@ -1,0 +1,256 @@
+//! A task's stores beside a model of plain maps, and the archive that both are recovered from. Every step is done on both and compared.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gregor_model::columns::StringsBuf;
+use gregor_model::digest::Digest;
+use gregor_model::names::{Branch, Incarnation, StoreName};
+use gregor_model::steps::Steps;
+use tempfile::TempDir;
+
+use crate::{Apply, Backend, BackendOptions, DeltaFile, Direction, Frozen, KeyRange, StateError, TaskStores};
+
+pub(super) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+pub(super) const STORES: [&str; 2] = ["counts", "default"];
+pub(super) const OWNER: (Incarnation, Branch) = (Incarnation(7), Branch(1));
+
+pub(super) fn options(clean_bytes_per_task: usize) -> BackendOptions {
+    BackendOptions { block_cache_bytes: 4 << 20, write_buffer_bytes: 8 << 20, clean_bytes_per_task, open_stores_max: 2 }
+}
+
+pub(super) fn stores(backend: &Backend, folder: &Path) -> TaskStores {
+    TaskStores::new(backend, folder.to_owned(), STORES.iter().map(|name| StoreName::new(*name).unwrap()).collect())
+}
+
+pub(super) fn strings<'a>(items: impl IntoIterator<Item = Option<&'a [u8]>>) -> StringsBuf {
+    let mut strings = StringsBuf::default();
+    for item in items {
+        strings.push(item).unwrap();
+    }
+    strings
+}
+
+/// What the archive has of one segment.
+pub(super) struct Saved {
+    pub(super) segment: Digest,
+    pub(super) deltas: Vec<DeltaFile>,
+}
+
+/// A task, its model, and its archive.
+pub(super) struct Twin {
+    pub(super) backend: Backend,
+    root: TempDir,
+    attempt: usize,
+    pub(super) stores: TaskStores,
+    /// As the current call sees it.
+    pub(super) call: Vec<Map>,
+    /// As committed.
+    pub(super) committed: Vec<Map>,
+    /// As of the last freeze.
+    frozen: Vec<Map>,
+    /// As of the last confirmed segment.
+    pub(super) confirmed: Vec<Map>,
+    /// The confirmed chain.
+    pub(super) archive: Vec<Saved>,
+    offered: Option<Offer>,
+    pub(super) applying: Option<Apply>,
+}
+
+/// A segment that is saved and not confirmed.
+struct Offer {
+    segment: Digest,
+    local: Vec<DeltaFile>,
+    archived: Vec<DeltaFile>,
+}
+
+impl Twin {
+    pub(super) fn new(clean_bytes: usize, steps: Arc<dyn Steps>) -> Self {
+        let backend = Backend::new(&options(clean_bytes), steps);
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["archive", "spool", "task"] {
+            fs::create_dir(root.path().join(folder)).unwrap();
+        }
+        let mut stores = stores(&backend, &root.path().join("task"));
+        stores.set_owner(OWNER.0, OWNER.1);
+        let empty = vec![Map::new(); STORES.len()];
+        Self {
+            backend,
+            root,
+            attempt: 0,
+            stores,
+            call: empty.clone(),
+            committed: empty.clone(),
+            frozen: empty.clone(),
+            confirmed: empty,
+            archive: Vec::new(),
+            offered: None,
+            applying: None,
+        }
+    }
+
+    pub(super) fn folder(&self) -> PathBuf {
+        self.root.path().join("task")
+    }
+
+    pub(super) fn put(&mut self, store: u16, key: &[u8], value: &[u8]) {
+        self.stores.put(store, key, value).unwrap();
+        self.call[usize::from(store)].insert(key.to_vec(), value.to_vec());
+    }
+
+    pub(super) fn commit(&mut self) {
+        self.stores.commit();
+        self.committed.clone_from(&self.call);
+    }
+
+    pub(super) fn rollback(&mut self) {
+        self.stores.rollback();
+        self.call.clone_from(&self.committed);
+    }
+
+    /// Freezes and saves, if nothing is on offer; answers whether something is on offer now.
+    pub(super) fn save(&mut self) -> Result<bool, StateError> {
+        if self.offered.is_some() {
+            return Ok(true);
+        }
+        let segment = Digest::of(&self.archive.len().to_le_bytes());
+        let frozen = self.stores.freeze()?;
+        self.frozen.clone_from(&self.committed);
+        let local = frozen.as_ref().map_or(Ok(Vec::new()), |frozen| self.write(frozen, &segment))?;
+        let archived = local.iter().map(|delta| copy_to(delta, &self.root.path().join("archive"))).collect();
+        self.offered = Some(Offer { segment, local, archived });
+        Ok(true)
+    }
+
+    /// Confirms what is on offer, if the slot below is free.
+    pub(super) fn confirm(&mut self) -> Result<(), StateError> {
+        if self.offered.as_ref().is_none_or(|offer| !offer.local.is_empty() && self.applying.is_some()) {
+            return Ok(());
+        }
+        let Some(Offer { segment, local, archived }) = self.offered.take() else { return Ok(()) };
+        // The archive comes first: what fails from here on is found there.
+        self.archive.push(Saved { segment, deltas: archived });
+        self.confirmed.clone_from(&self.frozen);
+        if let Some(apply) = self.stores.confirm(local, segment)? {
+            self.applying = Some(apply);
+        }
+        Ok(())
+    }
+
+    pub(super) fn apply(&mut self) -> Result<(), StateError> {
+        if let Some(apply) = self.applying.take() {
+            let applied = apply.run()?;
+            self.stores.applied(applied);
+        }
+        Ok(())
+    }
+
+    pub(super) fn checkpoint(&mut self) -> Result<(), StateError> {
+        self.apply()?;
+        self.save()?;
+        self.confirm()?;
+        self.apply()
+    }
+
+    /// Ends the attempt without any ceremony and starts the next one on the same folder.
+    pub(super) fn restart(&mut self) -> Result<(), StateError> {
+        self.applying = None;
+        let folder = self.folder();
+        self.start_on(&folder)
+    }
+
+    /// What a kill leaves: the files as they are now, nothing flushed. The next attempt runs on a copy of them.
+    pub(super) fn kill(&mut self) -> Result<(), StateError> {
+        let copy = self.root.path().join(format!("copy-{}", self.attempt));
+        let open = self.stores.local.pause();
+        copy_folder(&self.folder(), &copy);
+        if let Some(db) = open {
+            db.continue_background_work().unwrap();
+        }
+        self.applying = None;
+        // Closes RocksDB, which flushes; but not the copy.
+        self.stores = stores(&self.backend, &self.root.path().join("nowhere"));
+        fs::remove_dir_all(self.folder()).unwrap();
+        fs::rename(&copy, self.folder()).unwrap();
+        self.restart()
+    }
+
+    /// Starts a new attempt and recovers it as a host does: from the marker if its segment is in the chain, from nothing otherwise.
+    fn start_on(&mut self, folder: &Path) -> Result<(), StateError> {
+        self.attempt += 1;
+        self.offered = None;
+        self.call.clone_from(&self.confirmed);
+        self.committed.clone_from(&self.confirmed);
+        self.frozen.clone_from(&self.confirmed);
+        // The one before is gone before the next one opens the folder.
+        self.stores = stores(&self.backend, &self.root.path().join("nowhere"));
+        self.stores = stores(&self.backend, folder);
+        let marker = self.stores.marker()?;
+        self.stores.set_owner(OWNER.0, OWNER.1);
+        let known = marker.and_then(|marker| self.archive.iter().position(|saved| saved.segment == marker.segment));
+        if known.is_none() {
+            self.stores.wipe()?;
+        }
+        let spool = self.root.path().join("spool");
+        for saved in &self.archive[known.map_or(0, |position| position + 1)..] {
+            self.stores.restore(saved.segment, saved.deltas.iter().map(|delta| copy_to(delta, &spool)).collect())?;
+        }
+        self.stores.mark()
+    }
+
+    /// Compares everything with the model of the current call.
+    pub(super) fn compare(&mut self) {
+        for (number, model) in (0..).zip(&self.call) {
+            for direction in [Direction::Forward, Direction::Reverse] {
+                let found = collect(&mut self.stores, number, KeyRange { start: None, end: None, direction }, 1000);
+                let expected: Vec<_> = match direction {
+                    Direction::Forward => model.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+                    Direction::Reverse => model.iter().rev().map(|(key, value)| (key.clone(), value.clone())).collect(),
+                };
+                assert!(found == expected, "store {number} {direction:?}: {} pairs instead of {}", found.len(), expected.len());
+            }
+        }
+    }
+
+    fn write(&self, frozen: &Frozen, segment: &Digest) -> Result<Vec<DeltaFile>, StateError> {
+        frozen.write_deltas(&self.root.path().join("spool"), &segment.to_string())
+    }
+}
+
+/// All pairs of a range, `max` at a time.
+pub(super) fn collect(stores: &mut TaskStores, store: u16, range: KeyRange, max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let cursor = stores.scan(store, range).unwrap();
+    let mut found = Vec::new();
+    loop {
+        let (keys, values) = stores.next(cursor, max).unwrap();
+        assert!(keys.ends.len() <= max && keys.ends.len() == values.ends.len());
+        if keys.ends.is_empty() {
+            break;
+        }
+        let (keys, values) = (keys.as_strings().unwrap(), values.as_strings().unwrap());
+        found.extend(keys.iter().flatten().map(<[u8]>::to_vec).zip(values.iter().flatten().map(<[u8]>::to_vec)));
+    }
+    stores.close(cursor);
+    found
+}
+
+fn copy_to(delta: &DeltaFile, folder: &Path) -> DeltaFile {
+    let path = folder.join(delta.path.file_name().unwrap());
+    fs::copy(&delta.path, &path).unwrap();
+    DeltaFile { path, ..delta.clone() }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}

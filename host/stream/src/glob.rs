@@ -4,14 +4,14 @@
 //! than a plan may hold; never leaves a name out because it can't be read.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::path::Path;
 
-use globset::{GlobBuilder, GlobMatcher};
 use gregor_model::limits::INPUT_FILES_MAX;
 
 use crate::error::SourceError;
+use crate::glob::name_pattern::NamePattern;
 use crate::input_folder::{Found, InputFolder};
+
+mod name_pattern;
 
 /// The names of all files that a pattern matches, in the order of their bytes; none if nothing matches.
 pub(crate) fn matching_files(folder: &InputFolder, pattern: &str) -> Result<BTreeSet<String>, SourceError> {
@@ -37,7 +37,7 @@ enum Component {
     /// This name.
     Literal(String),
     /// Names that match; hidden ones only if the pattern writes their first character.
-    Wild(Box<GlobMatcher>, TakesHidden),
+    Wild(NamePattern, TakesHidden),
     /// Any folders, or none.
     Folders,
 }
@@ -66,37 +66,15 @@ fn component(folder: &InputFolder, pattern: &str, name: &str) -> Result<Componen
         "**" => Ok(Component::Folders),
         _ if !name.contains(['*', '?', '[']) => Ok(Component::Literal(name.to_owned())),
         _ => {
-            let glob = GlobBuilder::new(&escape(name)).backslash_escape(true).build();
-            let glob = glob.map_err(|error| folder.refused(pattern, format!("it is no pattern: {error}")))?;
-            let hidden = if is_hidden(name.as_bytes()) { TakesHidden::Yes } else { TakesHidden::No };
-            Ok(Component::Wild(Box::new(glob.compile_matcher()), hidden))
+            let names = NamePattern::parse(name).map_err(|reason| folder.refused(pattern, format!("it is no pattern: {reason}")))?;
+            let hidden = if is_hidden(name) { TakesHidden::Yes } else { TakesHidden::No };
+            Ok(Component::Wild(names, hidden))
         }
     }
 }
 
-/// Takes away the meaning of what `globset` knows and we don't: braces and backslashes. Within brackets they have none.
-fn escape(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    // Characters since the opening bracket: a closing one right behind it, or behind its negation, is a member.
-    let mut inside: Option<u32> = None;
-    for character in name.chars() {
-        inside = match (inside, character) {
-            (None, '[') => Some(0),
-            (Some(0), '!' | '^') => Some(0),
-            (Some(1..), ']') => None,
-            (Some(members), _) => Some(members + 1),
-            (None, _) => None,
-        };
-        if inside.is_none() && matches!(character, '{' | '}' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
-}
-
-fn is_hidden(name: &[u8]) -> bool {
-    matches!(name.first(), Some(b'.' | b'_'))
+fn is_hidden(name: &str) -> bool {
+    name.starts_with(['.', '_'])
 }
 
 struct Walk<'a> {
@@ -112,8 +90,8 @@ impl Walk<'_> {
         let Some((first, rest)) = components.split_first() else { return Ok(()) };
         match first {
             Component::Literal(name) => self.literal(join(at, name), rest),
-            Component::Wild(glob, hidden) => {
-                for name in self.names(at, |name| glob.is_match(Path::new(name)), *hidden)? {
+            Component::Wild(pattern, hidden) => {
+                for name in self.names(at, |name| pattern.matches(name), *hidden)? {
                     self.wild(join(at, &name), rest)?;
                 }
                 Ok(())
@@ -133,9 +111,9 @@ impl Walk<'_> {
         match (self.folder.look_up(&name)?, rest) {
             (Found::Folder(..), []) => self.descend(&name, &[Component::Folders]),
             (Found::Folder(..), _) => self.descend(&name, rest),
-            (Found::Nothing, _) => Ok(()),
             (Found::File(_), []) => self.take(name),
-            (Found::File(_) | Found::Other, _) => Err(self.no_file(&name, rest)),
+            (Found::Other, []) => Err(self.no_file(&name)),
+            (Found::Nothing, []) | (_, [_, ..]) => Ok(()),
         }
     }
 
@@ -144,7 +122,7 @@ impl Walk<'_> {
         match (self.folder.look_up(&name)?, rest) {
             (Found::File(_), []) => self.take(name),
             (Found::Folder(..), [_, ..]) => self.descend(&name, rest),
-            (Found::Other | Found::Nothing, []) => Err(self.no_file(&name, rest)),
+            (Found::Other | Found::Nothing, []) => Err(self.no_file(&name)),
             _ => Ok(()),
         }
     }
@@ -163,15 +141,13 @@ impl Walk<'_> {
                 Ok(())
             }
             Found::File(_) if is_last => self.take(name),
-            Found::Other | Found::Nothing if is_last => Err(self.no_file(&name, &[])),
+            Found::Other | Found::Nothing if is_last => Err(self.no_file(&name)),
             _ => Ok(()),
         }
     }
 
-    fn no_file(&self, name: &str, rest: &[Component]) -> SourceError {
-        let expected = if rest.is_empty() { "a file" } else { "a folder" };
-        self.folder
-            .refused(name, format!("it is not {expected} (nor a link to one inside the folder); remove it, or write a pattern without it"))
+    fn no_file(&self, name: &str) -> SourceError {
+        self.folder.refused(name, "it is no file (nor a link to one inside the folder); remove it, or write a pattern without it")
     }
 
     fn take(&mut self, name: String) -> Result<(), SourceError> {
@@ -185,17 +161,20 @@ impl Walk<'_> {
     }
 
     /// Names in the folder `at` that are wanted.
-    fn names(&self, at: &str, wanted: impl Fn(&OsStr) -> bool, hidden: TakesHidden) -> Result<Vec<String>, SourceError> {
+    fn names(&self, at: &str, wanted: impl Fn(&str) -> bool, hidden: TakesHidden) -> Result<Vec<String>, SourceError> {
         let failed = |error| self.folder.failed("list", at, error);
         let mut names = Vec::new();
         let entries = if at.is_empty() { self.folder.dir().entries() } else { self.folder.dir().read_dir(at) };
         for entry in entries.map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            if !wanted(&name) || (hidden == TakesHidden::No && is_hidden(name.as_encoded_bytes())) {
+            // A name that is not UTF-8 is wanted or not by what people see of it, and then refused.
+            let seen = name.to_string_lossy();
+            if !wanted(&seen) || (hidden == TakesHidden::No && is_hidden(&seen)) {
                 continue;
             }
             let name = name.into_string().map_err(|name| {
-                self.folder.refused(&join(at, &name.to_string_lossy()), "its name is not UTF-8, which a plan can't hold; rename it")
+                let seen = join(at, &name.to_string_lossy());
+                self.folder.refused(&seen, "its name is not UTF-8, which a plan can't hold; rename it")
             })?;
             names.push(name);
         }

@@ -50,6 +50,12 @@ impl Window {
         self.at
     }
 
+    /// Bytes of memory that it holds.
+    #[cfg(test)]
+    pub(crate) const fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// What is in memory.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.buffer.get(self.begin..self.end).unwrap_or_default()

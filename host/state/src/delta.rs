@@ -15,6 +15,7 @@ use rocksdb::SstFileWriter;
 
 use crate::backend::Backend;
 use crate::error::StateError;
+use crate::index::{FIND_MANY, warm};
 use crate::layer::Layer;
 
 /// Bytes read at once when a file is hashed.
@@ -112,12 +113,16 @@ fn write(backend: &Backend, layer: &Layer, path: &Path) -> Result<(u64, Digest),
     let failed = |reason: String| StateError::Broken { folder: path.to_owned(), action: "write a delta", reason };
     let mut writer = SstFileWriter::create(backend.family_options());
     writer.open(path).map_err(|error| failed(error.to_string()))?;
-    for &entry in layer.order() {
-        match layer.value(entry) {
-            Some(value) => writer.put(layer.key(entry), value),
-            None => writer.delete(layer.key(entry)),
+    for some in layer.order().chunks(FIND_MANY) {
+        // In order of the keys is in no order of the memory.
+        warm(some.iter().map(|&entry| layer.key(entry)));
+        for &entry in some {
+            match layer.value(entry) {
+                Some(value) => writer.put(layer.key(entry), value),
+                None => writer.delete(layer.key(entry)),
+            }
+            .map_err(|error| failed(error.to_string()))?;
         }
-        .map_err(|error| failed(error.to_string()))?;
     }
     writer.finish().map_err(|error| failed(error.to_string()))?;
     digest_of(path).map_err(|error| failed(error.to_string()))

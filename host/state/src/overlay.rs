@@ -3,22 +3,20 @@
 
 use hashbrown::HashTable;
 
-use crate::index::spread;
+use crate::index::{Place, spread};
 use crate::layer::Layer;
 
 /// Entries up to which an overlay keeps its memory between calls: a few batches' worth.
 const KEPT_ENTRIES: usize = 1 << 14;
 /// Bytes of keys and values up to which it does.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
-/// `below` of an entry whose place in the active layer nobody has looked up.
-const UNKNOWN: u32 = u32::MAX;
 
 /// What the overlay knows of an entry beside its key and value.
 #[derive(Debug, Clone, Copy)]
 struct Meta {
     hash: u32,
-    /// The key's entry in the active layer, so that a commit need not look for it again.
-    below: u32,
+    /// Where the layers below have the key, so that a commit need not look for it again.
+    below: Option<Place>,
 }
 
 /// The writes of one call to one store.
@@ -38,8 +36,8 @@ pub(crate) struct Write<'a> {
     pub(crate) key: &'a [u8],
     /// None = a deletion.
     pub(crate) value: Option<&'a [u8]>,
-    /// The key's entry in the active layer, if known.
-    pub(crate) below: Option<u32>,
+    /// Where the layers below had the key when it was written, if somebody looked.
+    pub(crate) below: Option<Place>,
 }
 
 impl Overlay {
@@ -89,11 +87,11 @@ impl Overlay {
         self.layer.reclaim();
     }
 
-    /// Adds a key that the call hasn't written yet. `below` is its entry in the active layer, if known.
-    pub(crate) fn insert(&mut self, (hash, key): (u32, &[u8]), value: Option<&[u8]>, below: Option<u32>) {
+    /// Adds a key that the call hasn't written yet. `below` is where the layers below have it, if known.
+    pub(crate) fn insert(&mut self, (hash, key): (u32, &[u8]), value: Option<&[u8]>, below: Option<Place>) {
         self.version += 1;
         let entry = self.layer.push(key, value);
-        self.metas.push(Meta { hash, below: below.unwrap_or(UNKNOWN) });
+        self.metas.push(Meta { hash, below });
         self.table.insert_unique(spread(hash), u64::from(hash) << 32 | u64::from(entry), |&slot| spread(hash_of(slot)));
     }
 
@@ -103,7 +101,7 @@ impl Overlay {
             hash: meta.hash,
             key: self.layer.key(entry),
             value: self.layer.value(entry),
-            below: (meta.below != UNKNOWN).then_some(meta.below),
+            below: meta.below,
         })
     }
 

@@ -28,18 +28,20 @@ pub(crate) enum Base {
 pub(crate) struct Store {
     pub(crate) overlay: Overlay,
     pub(crate) index: Index,
+    /// Sweeps of the index when the call wrote first: if there was none since, the places that the overlay remembers are valid.
+    sweeps: u64,
     /// The overlay as cursors see it, and its version then.
     copied: Option<(u64, Arc<Layer>)>,
 }
 
 impl Store {
     pub(crate) fn new(hasher: KeyHasher) -> Self {
-        Self { overlay: Overlay::default(), index: Index::new(hasher), copied: None }
+        Self { overlay: Overlay::default(), index: Index::new(hasher), sweeps: 0, copied: None }
     }
 
-    /// Where the layers below the overlay have a key.
-    pub(crate) fn base(&self, (hash, key): Hashed<'_>) -> Base {
-        match self.index.find(hash, key) {
+    /// What it means that the index has a key at a place, or nowhere.
+    pub(crate) fn base(&self, place: Option<Place>) -> Base {
+        match place {
             Some(place) => Base::At(place),
             None if self.index.known() == Known::All => Base::Nowhere,
             None => Base::Unread,
@@ -56,8 +58,11 @@ impl Store {
 
     /// Writes a value that was computed from `base`.
     pub(crate) fn insert(&mut self, key: Hashed<'_>, value: &[u8], base: Base) {
+        if self.overlay.is_empty() {
+            self.sweeps = self.index.sweeps();
+        }
         let below = match base {
-            Base::At(place) => self.index.active_entry(place),
+            Base::At(place) => Some(place),
             Base::Nowhere | Base::Unread => None,
         };
         self.overlay.insert(key, Some(value), below);
@@ -79,8 +84,9 @@ impl Store {
         if self.overlay.is_empty() {
             return;
         }
+        let valid = self.sweeps == self.index.sweeps();
         for write in self.overlay.writes() {
-            self.index.write((write.hash, write.key), write.value, write.below);
+            self.index.write((write.hash, write.key), write.value, write.below.filter(|_| valid));
         }
         self.index.reclaim();
         self.rollback();

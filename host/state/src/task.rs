@@ -179,9 +179,11 @@ impl TaskStores {
     /// Where the layers below the overlay have a key; reads RocksDB if none of them does.
     fn base(&mut self, store: u16, key: (u32, &[u8])) -> Result<Base, StateError> {
         self.local.check()?;
-        let base = self.store(store)?.base(key);
-        if !matches!(base, Base::Unread) || self.ask(store)? == Known::All {
-            return Ok(if matches!(base, Base::Unread) { Base::Nowhere } else { base });
+        let found = self.store(store)?;
+        match found.base(found.index.find(key.0, key.1)) {
+            Base::Unread if self.ask(store)? == Known::All => return Ok(Base::Nowhere),
+            Base::Unread => {}
+            base => return Ok(base),
         }
         let Self { local, stores, .. } = self;
         let found = stores.get_mut(usize::from(store)).ok_or(StateError::NoSuchStore(store))?;

@@ -116,6 +116,7 @@ impl Index {
     /// Sweeps on in a clean layer, and answers how many entries it looked at.
     fn sweep_layer(&mut self, id: LevelId, budget: usize, steps: usize) -> usize {
         let Some(layer) = self.sealed(id) else { return steps };
+        self.sweeps += 1;
         let keep = self.living_bytes() <= budget / 4 * 3;
         let next = self.sweep.filter(|sweep| sweep.id == id).map_or(0, |sweep| sweep.next);
         let end = layer.len().min(next.saturating_add(steps));

@@ -22,8 +22,8 @@ impl Above {
 
     fn write(&mut self, key: &[u8], value: Option<&[u8]>) {
         let hash = self.hasher.hash(key);
-        let entry = self.index.find(hash, key).and_then(|place| self.index.active_entry(place));
-        self.index.write((hash, key), value, entry);
+        let place = self.index.find(hash, key);
+        self.index.write((hash, key), value, place);
         match value {
             Some(value) => self.model.insert(key.to_vec(), value.to_vec()),
             None => self.model.remove(key),

@@ -8,9 +8,9 @@ use super::TaskStores;
 use crate::counter;
 use crate::cursor::{Cursor, CursorId, KeyRange};
 use crate::error::StateError;
-use crate::index::{Known, Swept};
+use crate::index::{FIND_MANY, Known, Swept};
 use crate::layer::ENTRY_OVERHEAD_BYTES;
-use crate::store::{Base, Store, check_key, check_value};
+use crate::store::{Base, Hashed, Store, check_key, check_value};
 
 /// Keys read from RocksDB at once at first, and after large values: 32 values have at most 512 MiB.
 const READ_KEYS_MIN: usize = 32;
@@ -127,13 +127,26 @@ impl TaskStores {
         let found = self.store(store)?;
         resolved.clear();
         let mut unread = false;
-        for key in keys.iter() {
-            let key = present(key)?;
-            check_key(key)?;
-            let hash = self.hasher.hash(key);
-            let base = found.base((hash, key));
-            unread |= matches!(base, Base::Unread);
-            resolved.push((hash, base));
+        let mut rest = keys.iter();
+        loop {
+            let mut some: [Hashed<'_>; FIND_MANY] = [(0, &[]); FIND_MANY];
+            let mut taken = 0;
+            for (place, key) in some.iter_mut().zip(rest.by_ref()) {
+                let key = present(key)?;
+                check_key(key)?;
+                *place = (self.hasher.hash(key), key);
+                taken += 1;
+            }
+            let some = some.get(..taken).unwrap_or_default();
+            if some.is_empty() {
+                break;
+            }
+            let mut hashes = some.iter().map(|(hash, _)| *hash);
+            found.index.find_many(some, |place| {
+                let base = found.base(place);
+                unread |= matches!(base, Base::Unread);
+                resolved.push((hashes.next().unwrap_or_default(), base));
+            });
         }
         if !unread {
             return Ok(());

@@ -1,0 +1,199 @@
+//! `gregor checkpoint list|show`: what coordination and archive say of a job's checkpoints, read without the lock. Refuses to believe bytes that do
+//! not match their digests, and changes nothing.
+
+mod shown;
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use gregor_archive::history::load_manifests;
+use gregor_archive::{Store, read_checked};
+use gregor_model::manifest::{MANIFEST, Manifest, ManifestRef, ObjectRef};
+use gregor_model::names::CheckpointNumber;
+use gregor_model::register::{CheckpointRecord, Register, Status};
+use serde::Serialize;
+
+use crate::cli::{JobArgs, ShowArgs};
+use crate::exit::{Exit, Failure};
+use crate::job_file::{self, JobFile};
+use crate::output::{self, Style};
+use crate::wiring::{self, Looked};
+
+/// A checkpoint in a list: the form is a stable surface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Entry {
+    number: u64,
+    /// RFC 3339, in milliseconds.
+    created_at: String,
+    status: &'static str,
+    /// Key of the manifest, if it was confirmed.
+    manifest: Option<String>,
+    /// The manifest's digest, if it was confirmed.
+    sha256: Option<String>,
+    /// Bytes of the manifest and of the parts that it lists: what was saved for this checkpoint.
+    bytes: u64,
+    /// `base` or `delta`; bases are not built yet.
+    kind: &'static str,
+}
+
+/// Lists the checkpoints that coordination remembers.
+///
+/// # Errors
+/// The job file is wrong, there is no data, or what is stored can't be used.
+pub(crate) fn list(args: &JobArgs, style: Style) -> Result<Exit, Failure> {
+    let (_, looked) = look(args)?;
+    let entries = match looked {
+        Looked { register: Some(register), archive: Some(archive) } => wait(entries(&register, archive.as_ref()))??,
+        _ => Vec::new(),
+    };
+    let shown = match style {
+        Style::Json => output::result_json(&entries),
+        Style::Text => output::result(&list_text(&entries)),
+    };
+    shown.map_err(Failure::failed)?;
+    Ok(Exit::Done)
+}
+
+/// Shows one checkpoint.
+///
+/// # Errors
+/// As [`list`], or there is no such checkpoint.
+pub(crate) fn show(args: &ShowArgs, style: Style) -> Result<Exit, Failure> {
+    let (file, looked) = look(&args.job)?;
+    let Looked { register: Some(register), archive: Some(archive) } = looked else {
+        return Err(Failure::refused(anyhow::anyhow!("job {} has no checkpoint: it never began in this data folder", file.name)));
+    };
+    let found = wait(find(&register, archive.as_ref(), args.number.map(CheckpointNumber)))??;
+    let shown = match style {
+        Style::Json => output::result_json(&shown::Shown::of(&found)),
+        Style::Text => output::result(&shown::text(&found, &stage_names(&file))),
+    };
+    shown.map_err(Failure::failed)?;
+    Ok(Exit::Done)
+}
+
+fn look(args: &JobArgs) -> Result<(JobFile, Looked), Failure> {
+    let file = job_file::read(&args.job).map_err(Failure::refused)?;
+    let looked = wiring::look(&file, &wiring::data_folder(args, &file), &args.coordinator)?;
+    Ok((file, looked))
+}
+
+fn stage_names(file: &JobFile) -> Vec<&str> {
+    file.stages.iter().map(|stage| stage.name.value.as_str()).collect()
+}
+
+/// Waits for a future: these commands do one thing after the other.
+fn wait<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    Ok(runtime.block_on(future))
+}
+
+async fn entries(register: &Register, archive: &dyn Store) -> Result<Vec<Entry>, Failure> {
+    let mut entries = Vec::new();
+    for record in &register.checkpoints {
+        let stored = match &record.manifest {
+            Some(object) => Some(Stored::read(archive, object).await?),
+            None => None,
+        };
+        entries.push(Entry::new(record, stored.as_ref()));
+    }
+    Ok(entries)
+}
+
+/// A manifest and what it takes in the archive.
+struct Stored {
+    object: ObjectRef,
+    manifest: Manifest,
+    bytes: u64,
+}
+
+impl Stored {
+    async fn read(archive: &dyn Store, object: &ObjectRef) -> Result<Self, Failure> {
+        let bytes = read_checked(archive, object).await.map_err(wiring::from_archive)?;
+        let corrupt =
+            |error| Failure::corrupt(anyhow::Error::new(error).context(format!("object {} of the archive can't be used", object.key)));
+        let manifest: Manifest = MANIFEST.decode(&bytes).map_err(corrupt)?;
+        let parts: u64 = manifest.parts.iter().map(|part| part.length).fold(0, u64::saturating_add);
+        Ok(Self { object: object.clone(), bytes: parts.saturating_add(bytes.len() as u64), manifest })
+    }
+}
+
+impl Entry {
+    fn new(record: &CheckpointRecord, stored: Option<&Stored>) -> Self {
+        Self {
+            number: record.number.0,
+            created_at: rfc3339(record.created_at_ms),
+            status: record.status.name(),
+            manifest: record.manifest.as_ref().map(|object| object.key.clone()),
+            sha256: record.manifest.as_ref().map(|object| object.sha256.to_string()),
+            bytes: stored.map_or(0, |stored| stored.bytes),
+            kind: "delta",
+        }
+    }
+}
+
+/// A time as `2026-11-22T10:00:00.000Z`. One past the year 9999, which no clock of ours shows, is cut to its end.
+fn rfc3339(ms: u64) -> String {
+    const LAST_MS: u64 = 253_402_300_799_999;
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms.min(LAST_MS))).to_string()
+}
+
+fn list_text(entries: &[Entry]) -> String {
+    let heading = ["NUMBER", "CREATED AT", "STATUS", "KIND", "BYTES", "MANIFEST"].map(str::to_owned).to_vec();
+    let rows = entries.iter().map(|entry| {
+        let manifest = entry.manifest.clone().unwrap_or_else(|| "-".to_owned());
+        vec![
+            entry.number.to_string(),
+            entry.created_at.clone(),
+            entry.status.to_owned(),
+            entry.kind.to_owned(),
+            entry.bytes.to_string(),
+            manifest,
+        ]
+    });
+    output::table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
+}
+
+/// A confirmed checkpoint, found.
+struct Found {
+    entry: Entry,
+    manifest: Manifest,
+}
+
+async fn find(register: &Register, archive: &dyn Store, number: Option<CheckpointNumber>) -> Result<Found, Failure> {
+    let Some(latest) = &register.latest else {
+        return Err(Failure::refused(anyhow::anyhow!("job {} has no confirmed checkpoint yet", register.job)));
+    };
+    let number = number.unwrap_or(latest.number);
+    let known = register.checkpoints.iter().find(|record| record.number == number);
+    let object = match known {
+        Some(CheckpointRecord { manifest: Some(object), .. }) => object.clone(),
+        Some(record) => {
+            let status = record.status.name();
+            return Err(Failure::refused(anyhow::anyhow!(
+                "checkpoint {number} is {status}, so it has no manifest; see `gregor checkpoint list`"
+            )));
+        }
+        None => in_chain(archive, latest, number).await?,
+    };
+    let stored = Stored::read(archive, &object).await?;
+    let created_at_ms = stored.manifest.created_at_ms;
+    let record = CheckpointRecord { number, created_at_ms, status: Status::Confirmed, manifest: Some(stored.object.clone()) };
+    Ok(Found { entry: Entry::new(&record, Some(&stored)), manifest: stored.manifest })
+}
+
+/// The manifest of a checkpoint that coordination has forgotten: some later one names it as its predecessor.
+async fn in_chain(archive: &dyn Store, latest: &ManifestRef, number: CheckpointNumber) -> Result<ObjectRef, Failure> {
+    let manifests = load_manifests(archive, latest).await.map_err(wiring::from_archive)?;
+    let predecessors = manifests.iter().filter_map(|manifest| manifest.predecessor.as_ref());
+    let found = predecessors.into_iter().find(|predecessor| predecessor.number == number);
+    found.map(|predecessor| predecessor.object.clone()).ok_or_else(|| {
+        Failure::refused(anyhow::anyhow!(
+            "there is no confirmed checkpoint {number}, the last one is {}; see `gregor checkpoint list`",
+            latest.number
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! The command line: raw arguments as clap reads them, and their checked values. Refuses commands that are not built (clap says so, exit 2) and
+//! does nothing by itself.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::Style;
+
+/// Stream processing for WebAssembly: exactly once, each task in its own sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "gregor", version, about, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// How results are shown, where something is listed or shown
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "STYLE")]
+    pub(crate) output: Style,
+    /// Which log lines are written to stderr: a level, or a filter such as `warn,gregor_runtime=debug`
+    #[arg(long, global = true, default_value = "warn", value_name = "FILTER")]
+    pub(crate) log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands that are built.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a job in this process until its input ends; started again, it goes on from its last confirmed checkpoint
+    Run(RunArgs),
+    /// Show what a component offers and wants, or why it would be refused
+    Inspect(InspectArgs),
+    /// Look at a job's checkpoints
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
+    /// Say what is missing on this machine and how to get it
+    Doctor(DoctorArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Which job, and where it lives.
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// Threads that run tasks, 1 to 64 [default: one per core]
+    #[arg(long, value_name = "N", value_parser = workers)]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// Go on although released output files are gone: they were consumed
+    #[arg(long)]
+    pub(crate) outputs_consumed: bool,
+    /// How long ZooKeeper waits for a host that is silent
+    #[arg(long, default_value = "10 s", value_name = "DURATION", value_parser = session_timeout)]
+    pub(crate) session_timeout: Duration,
+    /// Make durable step N fail, or kill the process before or after it: fail:N, kill-before:N, kill-after:N
+    #[arg(long, hide = true, value_name = "KIND:N")]
+    pub(crate) fault: Option<Fault>,
+    /// Print the number of durable steps at the end
+    #[arg(long, hide = true)]
+    pub(crate) count_steps: bool,
+}
+
+/// Which job of this machine is meant.
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    /// The job file
+    #[arg(value_name = "JOB.toml")]
+    pub(crate) job: PathBuf,
+    /// Folder for state and checkpoints [default: .gregor beside the job file]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Who decides checkpoints: local
+    #[arg(long, default_value = "local", value_name = "COORDINATOR")]
+    pub(crate) coordinator: CoordinatorChoice,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// The component
+    #[arg(value_name = "FILE.wasm")]
+    pub(crate) file: PathBuf,
+}
+
+/// What can be asked of checkpoints.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckpointCommand {
+    /// List the last checkpoints of a job
+    List(JobArgs),
+    /// Show what a checkpoint consists of
+    Show(ShowArgs),
+}
+
+/// Arguments of `checkpoint show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Which job, and where it lives.
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// The checkpoint's number [default: the last confirmed one]
+    #[arg(value_name = "N")]
+    pub(crate) number: Option<u64>,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Folder whose disk is looked at [default: the current folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Who decides checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CoordinatorChoice {
+    /// This process, by a register file in `--data`.
+    Local,
+}
+
+impl FromStr for CoordinatorChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "local" => Ok(Self::Local),
+            url if url.starts_with("zookeeper:") => Err("zookeeper is not built yet: use local; built are: local".to_owned()),
+            _ => Err("expected one of: local".to_owned()),
+        }
+    }
+}
+
+/// A failure made on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// What happens.
+    pub(crate) kind: FaultKind,
+    /// At which durable step, from 1.
+    pub(crate) step: NonZeroU64,
+}
+
+/// What happens at a durable step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// It is not begun and its caller is told that it failed.
+    Fail,
+    /// The process is killed before it begins.
+    KillBefore,
+    /// The process is killed when it is done.
+    KillAfter,
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || "expected fail:N, kill-before:N or kill-after:N with N from 1".to_owned();
+        let (kind, step) = text.split_once(':').ok_or_else(expected)?;
+        let kind = match kind {
+            "fail" => FaultKind::Fail,
+            "kill-before" => FaultKind::KillBefore,
+            "kill-after" => FaultKind::KillAfter,
+            _ => return Err(expected()),
+        };
+        Ok(Self { kind, step: step.parse().map_err(|_| expected())? })
+    }
+}
+
+/// More workers than this would only wait for each other: the bound of `runtime`'s setup.
+const WORKERS_MAX: usize = 64;
+
+fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse::<NonZeroUsize>() {
+        Ok(workers) if workers.get() <= WORKERS_MAX => Ok(workers),
+        _ => Err(format!("expected a number from 1 to {WORKERS_MAX}")),
+    }
+}
+
+/// Sessions shorter than a second expire in a pause of the machine; longer than an hour, nobody takes a dead host's tasks.
+fn session_timeout(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_secs(1)..=Duration::from_secs(3600);
+    match humantime::parse_duration(text) {
+        Ok(timeout) if range.contains(&timeout) => Ok(timeout),
+        _ => Err("expected a duration from 1 s to 1 h, such as \"10 s\"".to_owned()),
+    }
+}
+
+/// Workers where the command line names none: one per core.
+pub(crate) fn workers_default() -> NonZeroUsize {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    NonZeroUsize::new(cores.get().min(WORKERS_MAX)).unwrap_or(NonZeroUsize::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(arguments: &[&str], expected: &str) {
+        let parsed = Cli::try_parse_from([&["gregor"], arguments].concat());
+        let message = parsed.map_or_else(|error| error.to_string(), |cli| format!("{:?}", cli.command));
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+    }
+
+    #[test]
+    fn the_definitions_agree_with_each_other() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_are_checked_with_one_message_each() {
+        check(&["run", "job.toml"], "coordinator: Local");
+        check(&["run", "job.toml", "--coordinator", "zookeeper://h:1/p"], "zookeeper is not built yet: use local");
+        check(&["run", "job.toml", "--coordinator", "etcd"], "expected one of: local");
+        check(&["run", "job.toml", "--workers", "0"], "expected a number from 1 to 64");
+        check(&["run", "job.toml", "--workers", "65"], "expected a number from 1 to 64");
+        check(&["run", "job.toml", "--session-timeout", "10"], "expected a duration from 1 s to 1 h");
+        check(&["run", "job.toml", "--fault", "kill-after:7"], "Fault { kind: KillAfter, step: 7 }");
+        check(&["run", "job.toml", "--fault", "fail:0"], "expected fail:N, kill-before:N or kill-after:N");
+        check(&["run"], "<JOB.toml>");
+        check(&["serve"], "unrecognized subcommand");
+        check(&["doctr"], "'doctor'");
+        check(&["checkpoint", "show", "job.toml", "7"], "number: Some(7)");
+        check(&["inspect", "a.wasm", "--output", "yaml"], "[possible values: text, json]");
+    }
+}

@@ -1,0 +1,120 @@
+//! `gregor run`: a job in this process, from its last confirmed checkpoint to its end. Refuses to know how a job runs; it starts the runtime,
+//! shows what it reports, and turns its outcome into an exit code.
+
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::bounded;
+use gregor_runtime::setup::{LostOutputs, Outcome, RunError, Setup};
+use rustix::process::{Resource, Rlimit};
+
+use crate::cli::{self, RunArgs};
+use crate::exit::{Exit, Failure};
+use crate::faults::Faults;
+use crate::output::{self, Screen};
+use crate::wiring::{self, Choices};
+use crate::{deploy, job_file, progress, signals};
+
+/// Reports that wait to be shown: some seconds of the chattiest job. One that is full loses progress, not work.
+const REPORTS_MAX: usize = 4096;
+/// Both commands that there are.
+const COMMANDS_MAX: usize = 2;
+
+/// Runs a job.
+///
+/// # Errors
+/// The job file or a component is wrong, stored data can't be used, or the job failed.
+pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
+    let faults = Arc::new(Faults::new(args.fault));
+    let count = args.count_steps.then(|| Arc::clone(&faults));
+    let ended = prepare_and_run(args, faults);
+    if let Some(faults) = count {
+        output::tell(&format!("steps={}", faults.count()));
+    }
+    ended
+}
+
+fn prepare_and_run(args: RunArgs, faults: Arc<Faults>) -> Result<Exit, Failure> {
+    raise_descriptors();
+    let file = job_file::read(&args.job.job).map_err(Failure::refused)?;
+    let deployed = deploy::deploy(&file)?;
+    let choices = Choices {
+        data: wiring::data_folder(&args.job, &file),
+        coordinator: args.job.coordinator,
+        steps: faults,
+        workers: args.workers.unwrap_or_else(cli::workers_default).get(),
+        lost_outputs: if args.outputs_consumed { LostOutputs::Consumed } else { LostOutputs::Refuse },
+    };
+    let wired = wiring::wire(deployed, choices)?;
+    let ended = supervised(wired.setup);
+    drop(wired.data);
+    ended
+}
+
+/// Runs the job beside a thread that shows its reports and one that listens to signals.
+fn supervised(setup: Setup) -> Result<Exit, Failure> {
+    let (commands, asked) = bounded(COMMANDS_MAX);
+    let (reports, told) = bounded(REPORTS_MAX);
+    let screen = Screen::of_stderr();
+    let ran = thread::scope(|scope| {
+        thread::Builder::new().name("progress".to_owned()).spawn_scoped(scope, || progress::follow(&told, screen))?;
+        // The runtime drops its end of the reports when it ends, and the scope waits until the last of them is shown.
+        signals::listening(commands, || gregor_runtime::run(setup, asked, reports))
+    });
+    let (outcome, signal) = ran.map_err(Failure::failed)?;
+    end(outcome, signal)
+}
+
+fn end(outcome: Result<Outcome, RunError>, signal: Option<Exit>) -> Result<Exit, Failure> {
+    match outcome {
+        Ok(Outcome::Finished(summary)) => {
+            output::tell(&progress::finished(&summary));
+            Ok(Exit::Done)
+        }
+        Ok(Outcome::AlreadyFinished(summary)) => {
+            output::tell(&progress::already_finished(&summary));
+            Ok(Exit::Done)
+        }
+        Ok(Outcome::Stopped(summary)) => {
+            output::tell(&progress::stopped(&summary));
+            // Only a signal stops a job; were it to stop by itself, that were no success.
+            Ok(signal.unwrap_or(Exit::Failed))
+        }
+        Err(error @ RunError::Failed(_)) => Err(Failure::failed(error)),
+        Err(error @ RunError::Refused(_)) => Err(Failure::refused(error)),
+        Err(error @ RunError::Corrupt(_)) => Err(Failure::corrupt(error)),
+    }
+}
+
+/// Lets this process open as many files as it may. Where the system refuses, stores are closed sooner: slower, not wrong.
+fn raise_descriptors() {
+    let limits = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::info!(%error, "the limit of open files stays as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gregor_runtime::setup::Summary;
+
+    #[test]
+    fn outcomes_become_the_exit_codes_of_the_interface_page() {
+        let summary = Summary::default;
+        let cases = [
+            (Ok(Outcome::Finished(summary())), Some(Exit::Interrupted), 0),
+            (Ok(Outcome::AlreadyFinished(summary())), None, 0),
+            (Ok(Outcome::Stopped(summary())), Some(Exit::Interrupted), 130),
+            (Ok(Outcome::Stopped(summary())), Some(Exit::Terminated), 143),
+            (Err(RunError::Failed("x".to_owned())), None, 1),
+            (Err(RunError::Refused("x".to_owned())), None, 2),
+            (Err(RunError::Corrupt("x".to_owned())), Some(Exit::Terminated), 3),
+        ];
+        for (outcome, signal, expected) in cases {
+            let exit = end(outcome.clone(), signal).unwrap_or_else(|failure| failure.exit);
+            assert_eq!(exit.code(), expected, "{outcome:?}");
+        }
+    }
+}

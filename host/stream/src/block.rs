@@ -117,9 +117,13 @@ impl Lengths {
     }
 
     fn write(&self, into: &mut Vec<u8>) {
-        for length in &self.lengths {
-            let bytes = length.to_le_bytes();
-            into.extend_from_slice(bytes.get(..usize::from(self.width)).unwrap_or_default());
+        let lengths = self.lengths.iter().map(|length| length.to_le_bytes());
+        // One loop for each width, so that each is a few instructions a length.
+        match self.width {
+            0 => {}
+            1 => into.extend(lengths.map(|[first, ..]| first)),
+            2 => lengths.for_each(|[first, second, ..]| into.extend_from_slice(&[first, second])),
+            _ => lengths.for_each(|bytes| into.extend_from_slice(&bytes)),
         }
     }
 

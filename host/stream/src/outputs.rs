@@ -3,9 +3,8 @@
 //! record. Refuses records over the contract's bounds, partitions that are not there, and what a file's format can't hold, each inside the call
 //! that emits it. Not bounded by itself: `runtime` pauses a task's inputs by [`Outputs::bytes`], and a call is bounded by `[limits]`.
 //!
-//! The records of a stream partition are kept as finished blocks and one open block, all of them columns: so a call that spans blocks can be
-//! rolled back, and encoding is left to [`Taken::seal`], off the task's path. A block is cut where a guest's batch ends, so that one stored block
-//! is one batch of the next stage.
+//! A block is cut where a guest's batch ends, so that one stored block is one batch of the next stage. What is left of a run at a freeze, at most
+//! one open block a partition, is encoded by [`Taken::seal`], off the task's path.
 
 use gregor_model::columns::Record;
 use gregor_model::job::{Format, Sink};
@@ -14,6 +13,7 @@ use gregor_model::names::{PortName, StreamName};
 use gregor_model::partitioner::partition_of_key;
 
 use crate::error::OutputError;
+pub(crate) use crate::outputs::staged::LaneRun;
 use crate::outputs::staged::{HeaderPairs, Lane, StagedFile};
 use crate::seal::{Taken, TakenFile, TakenRun};
 
@@ -157,8 +157,8 @@ impl Outputs {
         self.call.end(self.bytes);
     }
 
-    /// Bytes staged and not taken yet, the current call's included: of a stream's record its key, value, headers and 24 more, of a file what
-    /// stands in it.
+    /// Bytes staged and not taken yet, the current call's included: of a stream's record its key, value, headers and 8 more, about what
+    /// its run takes; of a file what stands in it.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
@@ -180,8 +180,8 @@ impl Outputs {
         for (index, output) in (0_u16..).zip(&mut self.outputs) {
             match &mut output.kind {
                 Kind::Stream { name, lanes, .. } => {
-                    let blocks = (0_u32..).zip(lanes).filter_map(|(partition, lane)| Some((partition, lane.take()?)));
-                    taken.runs.extend(blocks.map(|(partition, blocks)| TakenRun { stream: name.clone(), partition, blocks }));
+                    let runs = (0_u32..).zip(lanes).filter_map(|(partition, lane)| Some((partition, lane.take()?)));
+                    taken.runs.extend(runs.map(|(partition, run)| TakenRun { stream: name.clone(), partition, run }));
                 }
                 Kind::File { file, .. } => {
                     let file = file.take().map(|(bytes, records)| TakenFile { output: index, records, bytes });

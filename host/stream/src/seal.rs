@@ -1,13 +1,13 @@
-//! From what a freeze took to what a segment lists: blocks are encoded, runs and files digested. Works off the task's path, on data that nobody
+//! From what a freeze took to what a segment lists: open blocks are encoded, runs and files digested. Works off the task's path, on data that nobody
 //! else holds. Refuses nothing but columns that contradict themselves, which staging never makes.
 
-use gregor_model::columns::Columns;
 use gregor_model::digest::Digest;
 use gregor_model::names::StreamName;
 use gregor_model::segment::Run;
 
 use crate::block::encode_block;
 use crate::error::BlockError;
+use crate::outputs::LaneRun;
 
 /// What a freeze moved out of a task's outputs.
 #[derive(Debug, Default)]
@@ -16,12 +16,12 @@ pub struct Taken {
     pub(crate) files: Vec<TakenFile>,
 }
 
-/// The blocks of one stream partition, at least one.
+/// The records of one stream partition, at least one.
 #[derive(Debug)]
 pub(crate) struct TakenRun {
     pub(crate) stream: StreamName,
     pub(crate) partition: u32,
-    pub(crate) blocks: Vec<Columns>,
+    pub(crate) run: LaneRun,
 }
 
 /// The bytes of an output file, at least one record.
@@ -61,7 +61,7 @@ impl Taken {
         self.runs.is_empty() && self.files.is_empty()
     }
 
-    /// Encodes and digests. Each block is freed once it is encoded.
+    /// Encodes the last block of each run, digests runs and files.
     ///
     /// # Errors
     /// A block contradicts itself: a broken invariant of ours.
@@ -75,13 +75,13 @@ impl Taken {
     }
 }
 
-fn seal_run(TakenRun { stream, partition, blocks }: TakenRun) -> Result<(Run, Vec<u8>), BlockError> {
-    let mut bytes = Vec::new();
-    let mut records = 0;
-    for block in blocks {
-        records += block.len() as u64;
-        encode_block(&block, &mut bytes)?;
+fn seal_run(TakenRun { stream, partition, run }: TakenRun) -> Result<(Run, Vec<u8>), BlockError> {
+    let LaneRun { mut bytes, mut records, open, broken } = run;
+    if let Some(broken) = broken {
+        return Err(broken);
     }
+    encode_block(&open, &mut bytes)?;
+    records += open.len() as u64;
     let run = Run { stream, partition, ordinal: 0, length: bytes.len() as u64, records, sha256: Digest::of(&bytes) };
     Ok((run, bytes))
 }

@@ -12,11 +12,14 @@ fn fixture() -> Vec<Columns> {
     }
     let mut all = Columns { headers: Some(Headers::default()), ..Columns::default() };
     let long = [b'x'; 300];
-    let records: [(Option<&[u8]>, Option<&[u8]>, i64); 3] =
-        [(None, Some(b"value"), -1), (Some(b""), Some(&long), 0), (Some(b"key"), None, i64::MAX)];
-    for (offset, (key, value, timestamp)) in (45..).zip(records) {
-        all.push(Record { offset, timestamp, key, value }).unwrap();
-        if offset == 46 {
+    let records = [
+        Record { offset: 45, timestamp: -1, key: None, value: Some(b"value") },
+        Record { offset: 46, timestamp: 0, key: Some(b""), value: Some(&long) },
+        Record { offset: 47, timestamp: i64::MAX, key: Some(b"key"), value: None },
+    ];
+    for record in records {
+        all.push(record).unwrap();
+        if record.offset == 46 {
             all.headers.as_mut().unwrap().set_last(&[(b"name", b"one"), (b"name", b"")]);
         }
     }

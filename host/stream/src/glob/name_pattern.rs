@@ -84,10 +84,8 @@ impl Token {
 
 /// Reads a set behind its opening bracket; gives what follows its closing one.
 fn brackets(text: &str) -> Result<(Token, &str), String> {
-    let (members, set): (&str, fn(Vec<(char, char)>) -> Token) = match text.strip_prefix(['!', '^']) {
-        Some(members) => (members, Token::Without),
-        None => (text, Token::Within),
-    };
+    let negated = text.strip_prefix(['!', '^']);
+    let members = negated.unwrap_or(text);
     // A closing bracket that comes first is a member.
     let skipped = usize::from(members.starts_with(']'));
     let end = members.get(skipped..).and_then(|rest| rest.find(']')).map(|end| end + skipped);
@@ -110,7 +108,8 @@ fn brackets(text: &str) -> Result<(Token, &str), String> {
         }
         ranges.push((first, last));
     }
-    Ok((set(ranges), after.get(1..).unwrap_or_default()))
+    let token = if negated.is_some() { Token::Without(ranges) } else { Token::Within(ranges) };
+    Ok((token, after.get(1..).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use cap_std::fs::{Dir, File, OpenOptions};
 use gregor_model::digest::{Digest, Digester};
 use gregor_model::manifest::Release;
+use gregor_model::recovery::OnDisk;
 use gregor_model::spec::{Marker, SUCCESS};
 use gregor_model::steps::{DurableStep, Steps, durable};
 use rustix::fs::{AtFlags, RenameFlags, renameat_with};
@@ -49,17 +50,6 @@ pub struct Observed {
     pub temporary: OnDisk,
     /// Under the final one.
     pub name: OnDisk,
-}
-
-/// What stands under a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnDisk {
-    /// Nothing.
-    Absent,
-    /// A file of the length and digest that were released.
-    Same,
-    /// Something else.
-    Other,
 }
 
 impl OutputFolder {
@@ -113,13 +103,16 @@ impl OutputFolder {
         })
     }
 
-    /// Removes a temporary file that nobody will release; whether it was there.
+    /// Removes a temporary file that nobody will release, or that was released and is there still; whether it was there. Syncs the folder in any
+    /// case, so that a final name which an earlier try gave without syncing it is durable, too.
     ///
     /// # Errors
     /// The name is none of this job's temporary names, or the file can't be removed.
     pub fn remove_temporary(&self, name: &str) -> Result<bool, SinkError> {
         self.check_temporary(name)?;
-        self.remove(name)
+        let was_there = self.remove(name)?;
+        self.sync_folder()?;
+        Ok(was_there)
     }
 
     /// Removes the temporary files of this incarnation that `keep` does not want; how many there were.

@@ -14,6 +14,8 @@ readonly input_bytes=100000000
 readonly input_files=8
 # Seconds without a word from the host after which it hangs: it says something every second.
 readonly silence_max=60
+# Seconds for everything: some ten times what a slow machine takes.
+readonly seconds_max=900
 export LC_ALL=C
 
 fail() {
@@ -123,6 +125,9 @@ listen() {
         fail "the host said nothing for $silence_max seconds; what it said before is in $dir/log"
     fi
     ((status == 0)) || return 1
+    if ((SECONDS > seconds_max)); then
+        fail "the host is not done after $SECONDS seconds; what it said is in $dir/log"
+    fi
     printf '%s\n' "$line" >>"$dir/log"
     progress "$line"
 }

@@ -88,7 +88,11 @@ impl DeltaFile {
     /// Checks that the file is what it is said to be.
     pub(crate) fn check(&self) -> Result<(), StateError> {
         let altered = |reason: String| StateError::Altered { path: self.path.clone(), reason };
-        let (length, sha256) = digest_of(&self.path).map_err(|error| altered(error.to_string()))?;
+        let (length, sha256) = digest_of(&self.path).map_err(|error| StateError::Broken {
+            folder: self.path.clone(),
+            action: "read a delta",
+            reason: error.to_string(),
+        })?;
         if length != self.length {
             return Err(altered(format!("it has {length} bytes instead of {}", self.length)));
         }

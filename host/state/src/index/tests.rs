@@ -149,3 +149,13 @@ fn what_a_freeze_hands_out_never_changes() {
     assert_eq!(frozen.value(0), Some(&b"1"[..]));
     assert_eq!(above.get(b"a").unwrap(), b"2");
 }
+
+#[test]
+fn keys_of_equal_hash_are_told_apart() {
+    let mut index = Index::new(KeyHasher::default());
+    index.write((5, b"a"), Some(b"1"), None);
+    index.write((5, b"b"), Some(b"2"), None);
+    let mut found = Vec::new();
+    index.find_many(&[(5, b"b"), (6, b"a"), (5, b"c"), (5, b"a")], |place| found.push(place.and_then(|place| index.value(place))));
+    assert_eq!(found, [Some(&b"2"[..]), None, None, Some(b"1")]);
+}

@@ -16,6 +16,18 @@ fn twin() -> Twin {
 }
 
 #[test]
+fn what_crosses_threads_may() {
+    fn sent<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    sent::<crate::TaskStores>();
+    sent::<crate::Apply>();
+    sent::<crate::Applied>();
+    shared::<crate::Frozen>();
+    shared::<Backend>();
+    shared::<StateError>();
+}
+
+#[test]
 fn keys_values_stores_and_columns_are_checked() {
     let mut stores = twin().stores;
     let (key, value) = (vec![0; KEY_BYTES_MAX + 1], vec![0; VALUE_BYTES_MAX + 1]);

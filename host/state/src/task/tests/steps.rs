@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gregor_model::digest::Digest;
+use gregor_model::limits::APPLIED_MARK_BYTES;
 use gregor_model::names::{Branch, Incarnation};
 use gregor_model::steps::{DurableStep, Side, StepFailure, Steps, Unobserved};
 
@@ -102,6 +103,40 @@ fn the_marker_is_never_ahead_of_what_a_kill_leaves() {
 }
 
 #[test]
+fn a_store_is_marked_by_itself_when_much_was_applied() {
+    let mut twin = Twin::new(0, Arc::new(Unobserved));
+    let mut applied = 0;
+    while applied < APPLIED_MARK_BYTES {
+        assert_eq!(twin.stores.marker().unwrap(), None);
+        for number in 0..5000_u32 {
+            twin.put(0, &number.to_be_bytes(), &[b'x'; 2000]);
+        }
+        twin.commit();
+        twin.checkpoint().unwrap();
+        applied += 5000 * 2004;
+    }
+    let last = twin.archive.last().unwrap().segment;
+    assert_eq!(twin.stores.marker().unwrap().map(|marker| marker.segment), Some(last));
+    twin.kill().unwrap();
+    twin.compare();
+}
+
+#[test]
+fn a_wiped_store_has_no_marker_whatever_it_takes_in_afterwards() {
+    let mut twin = Twin::new(0, Arc::new(Unobserved));
+    twin.put(0, b"key", b"value");
+    twin.commit();
+    twin.checkpoint().unwrap();
+    twin.stores.mark().unwrap();
+    twin.stores.wipe().unwrap();
+    assert_eq!((twin.stores.get(0, b"key").unwrap(), twin.stores.marker().unwrap()), (None, None));
+    twin.put(0, b"other", b"value");
+    twin.commit();
+    twin.checkpoint().unwrap();
+    assert_eq!(twin.stores.marker().unwrap(), None);
+}
+
+#[test]
 fn a_local_store_of_another_history_is_not_read() {
     let mut twin = Twin::new(0, Arc::new(Unobserved));
     twin.put(0, b"key", b"value");
@@ -140,6 +175,19 @@ fn an_altered_delta_is_refused_before_anything_is_changed() {
         assert!(matches!(fresh.restore(Digest::of(b""), vec![saved.clone()]), Err(StateError::Altered { .. })));
         assert_eq!(fresh.get(0, b"key").unwrap(), None);
     }
+}
+
+#[test]
+fn what_was_read_before_a_restore_is_read_again() {
+    let mut twin = Twin::new(1 << 20, Arc::new(Unobserved));
+    twin.put(0, b"key", b"value");
+    twin.commit();
+    twin.checkpoint().unwrap();
+    let mut fresh = stores(&twin.backend, &twin.folder().join("fresh"));
+    assert_eq!(fresh.get(0, b"key").unwrap(), None);
+    let saved = twin.archive.remove(0);
+    fresh.restore(saved.segment, saved.deltas).unwrap();
+    assert_eq!(fresh.get(0, b"key").unwrap().unwrap(), b"value");
 }
 
 #[test]

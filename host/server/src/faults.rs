@@ -119,7 +119,14 @@ mod tests {
     fn the_nth_step_fails_without_being_begun_and_all_are_counted() {
         let faults = Faults::new(Some("fail:3".parse().unwrap()));
         let mut done = Vec::new();
-        let outcomes: Vec<_> = (1..=4).map(|n| durable(&faults, DurableStep::ArchivePut, || Ok::<_, Error>(done.push(n)))).collect();
+        let outcomes: Vec<_> = (1..=4)
+            .map(|n| {
+                durable(&faults, DurableStep::ArchivePut, || {
+                    done.push(n);
+                    Ok::<_, Error>(())
+                })
+            })
+            .collect();
         assert_eq!(outcomes, [Ok(()), Ok(()), Err(Error::Made(3)), Ok(())]);
         assert_eq!((done, faults.count()), (vec![1, 2, 4], 4));
     }

@@ -41,14 +41,17 @@ pub(crate) struct At<T> {
 impl<T> At<T> {
     /// Something wrong here.
     pub(crate) fn error(&self, file: &str, problem: Problem) -> JobFileError {
-        JobFileError { file: file.to_owned(), place: self.place, field: self.field.clone(), problem }
+        JobFileError(Box::new(Mistake { file: file.to_owned(), place: self.place, field: self.field.clone(), problem }))
     }
 }
 
-/// What is wrong with a job file.
+/// What is wrong with a job file. Boxed, since it is larger than what most of the reader's functions give.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{file}:{place}: {}{problem}", prefix(field))]
-pub(crate) struct JobFileError {
+#[error("{}:{}: {}{}", .0.file, .0.place, prefix(&.0.field), .0.problem)]
+pub(crate) struct JobFileError(Box<Mistake>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mistake {
     file: String,
     place: Place,
     field: String,
@@ -123,7 +126,7 @@ impl<'t> Text<'t> {
 
     /// Something wrong at a byte.
     pub(crate) fn error(&self, byte: usize, field: &str, problem: Problem) -> JobFileError {
-        JobFileError { file: self.file.to_owned(), place: self.place(byte), field: field.to_owned(), problem }
+        JobFileError(Box::new(Mistake { file: self.file.to_owned(), place: self.place(byte), field: field.to_owned(), problem }))
     }
 
     /// The content at a span, whole.

@@ -214,7 +214,7 @@ fn read_format(fields: &Fields<'_>) -> Result<Format, JobFileError> {
     fields.require("format", expected)?.choice(&FORMATS, &keys::FORMATS_NOT_BUILT)
 }
 
-/// Whether a name or pattern asks for compressed files. A wildcard that meets one is stopped by whoever lists the folder.
+/// Whether a name or pattern asks for compressed files. Nothing is known here of what a folder or another glob will match.
 fn compressed(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     [".gz", ".zst"].iter().any(|ending| path.ends_with(ending))

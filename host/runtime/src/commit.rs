@@ -84,7 +84,7 @@ impl Committer {
             Order::Confirm(permit, object) => self.confirm(permit, &object),
             Order::Abort(number) => {
                 self.io.block_on(self.coordinator.abort(number)).map_err(failure::coordination)?;
-                Ok(Event::Aborted(number))
+                Ok(Event::Aborted)
             }
             Order::Release(releases) => {
                 for release in &releases {

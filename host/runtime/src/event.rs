@@ -38,13 +38,11 @@ pub(crate) enum Event {
     /// A checkpoint is confirmed.
     Confirmed(CheckpointNumber),
     /// A checkpoint is aborted.
-    Aborted(CheckpointNumber),
+    Aborted,
     /// Output files have their final names.
     Released(Vec<Release>),
     /// `_SUCCESS` is there.
     Succeeded,
-    /// Something that a person should know.
-    Warned(String),
     /// The job can't go on.
     Failed(RunError),
 }

@@ -9,7 +9,7 @@ use gregor_model::manifest::Release;
 use gregor_model::recovery::{self, ReleaseMove};
 use gregor_model::spec::Marker;
 use gregor_model::steps::Steps;
-use gregor_stream::{OnDisk, OutputFolder};
+use gregor_stream::OutputFolder;
 
 use crate::failure;
 use crate::setup::{LostOutputs, RunError};
@@ -52,7 +52,7 @@ impl Folders {
     pub(crate) fn perform(&self, release: &Release) -> Result<(), RunError> {
         let folder = self.of(release.task.stage, release.output)?;
         let observed = folder.observe(release).map_err(failure::sink)?;
-        match recovery::release(on_disk(observed.temporary), on_disk(observed.name)) {
+        match recovery::release(observed.temporary, observed.name) {
             ReleaseMove::Rename => folder.release(release).map_err(failure::sink),
             ReleaseMove::Done => folder.remove_temporary(&release.temporary).map(drop).map_err(failure::sink),
             ReleaseMove::Stop(reason) => Err(RunError::Failed(format!(
@@ -79,13 +79,5 @@ impl Folders {
     /// Says in all folders that the output is complete.
     pub(crate) fn succeed(&self) -> Result<(), RunError> {
         self.folders.iter().try_for_each(|folder| folder.succeed().map_err(failure::sink))
-    }
-}
-
-const fn on_disk(found: OnDisk) -> recovery::OnDisk {
-    match found {
-        OnDisk::Absent => recovery::OnDisk::Absent,
-        OnDisk::Same => recovery::OnDisk::Same,
-        OnDisk::Other => recovery::OnDisk::Other,
     }
 }

@@ -226,7 +226,9 @@ impl Inputs {
 
     fn tell(&self, index: usize) {
         // Never full: a queue is told once until it rests again, and the thread that took it out is gone from the channel.
-        drop(self.to_feed.send(index));
+        if self.to_feed.send(index).is_err() {
+            tracing::debug!(index, "nobody feeds inputs any more: the job is over");
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl House {
         let total: usize = started.tasks.iter().map(|&count| usize::try_from(count).unwrap_or(usize::MAX)).sum();
         let (to_save, frozen) = bounded(total + 1);
         let appliers = setup.workers.div_ceil(CORES_PER_APPLIER).max(1);
-        let lanes: Vec<(Sender<(usize, Apply)>, Receiver<_>)> = (0..appliers).map(|_| bounded(total + 1)).collect();
+        let lanes: Vec<(Sender<Option<(usize, Apply)>>, Receiver<_>)> = (0..appliers).map(|_| bounded(total + 1)).collect();
         let plan = Plan { setup: &setup, started: &started, io: &io, delta_folder: &delta_folder, clock, reports: &reports };
         let wiring = plan.inputs()?;
         let inputs = Arc::new(Inputs::new(wiring.queues.clone()));
@@ -178,10 +178,11 @@ impl House {
         };
         self.shutdown.begin();
         self.ready.close();
-        // The supervisor holds the receiver of events and the sender of orders, the tasks those of segments: without them the threads end.
-        let Self { supervisor, threads, inputs, cells, shared, io, delta_folder, .. } = self;
-        drop((supervisor, cells, shared));
+        // The supervisor holds the receiver of events and the sender of orders: without it nobody waits for either. The others are told to end.
+        let Self { supervisor, threads, inputs, shared, io, delta_folder, .. } = self;
+        drop(supervisor);
         inputs.close(SOURCE_THREADS);
+        shared.close(SAVE_THREADS);
         let joined = threads.join();
         drop(io);
         // What is left there is of no use to anybody; the next start clears it as well.

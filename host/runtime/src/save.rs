@@ -109,8 +109,8 @@ struct Prepared {
 
 impl Saver {
     /// The body of a thread that saves.
-    pub(crate) fn serve(&self, frozen: &Receiver<Frozen>) {
-        while let Ok(first) = frozen.recv() {
+    pub(crate) fn serve(&self, frozen: &Receiver<Option<Frozen>>) {
+        while let Ok(Some(first)) = frozen.recv() {
             if self.shutdown.begun() {
                 continue;
             }
@@ -125,7 +125,7 @@ impl Saver {
     }
 
     /// Saves a segment, and with it those that wait, up to a part's size.
-    fn save(&self, first: Frozen, others: &Receiver<Frozen>) -> Result<Saved, RunError> {
+    fn save(&self, first: Frozen, others: &Receiver<Option<Frozen>>) -> Result<Saved, RunError> {
         let mut bytes = 0;
         let mut prepared = Vec::new();
         let mut next = Some(first);
@@ -134,7 +134,8 @@ impl Saver {
             bytes += segment.deltas.iter().map(|delta| delta.length).sum::<u64>();
             bytes += segment.runs.iter().map(|(run, _)| run.length).sum::<u64>();
             prepared.push(segment);
-            next = if bytes < PART_BYTES { others.try_recv().ok() } else { None };
+            // An end that is taken here is not lost: the supervisor is gone by then, and this thread ends when it tells it.
+            next = if bytes < PART_BYTES && !self.shutdown.begun() { others.try_recv().ok().flatten() } else { None };
         }
         self.put(prepared)
     }

@@ -178,6 +178,8 @@ fn claim(setup: &Setup, io: &Handle, found: Found) -> Result<Started, RunError> 
     let mut register = io.block_on(setup.coordinator.begin(&begin)).map_err(failure::coordination)?;
     let keys = JobKeys::new(&setup.job.name, register.incarnation);
     let marker = Marker { job: setup.job.name.clone(), incarnation: register.incarnation };
+    // What dead processes left half-written is of no use to anybody.
+    io.block_on(setup.archive.sweep(keys.root())).map_err(failure::archive)?;
     // Markers are created once and completed at every start: the incarnation entered coordination first.
     put(setup, io, (MARKER, &keys.marker()), &marker)?;
     let folders = Arc::new(Folders::open(&setup.job, &marker, &setup.steps, setup.lost_outputs)?);

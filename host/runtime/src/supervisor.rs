@@ -340,7 +340,7 @@ impl Supervisor {
                 self.step(Observed::Sealed)
             }
             Event::Confirmed(number) => self.take_confirmed(number),
-            Event::Aborted(_) => self.decided(),
+            Event::Aborted => self.decided(),
             Event::Released(releases) => {
                 for release in releases {
                     let name = (release.task, release.output, release.name);
@@ -351,10 +351,6 @@ impl Supervisor {
             }
             Event::Succeeded => {
                 self.success = Success::Done;
-                Ok(())
-            }
-            Event::Warned(text) => {
-                self.report(Report::Warning(text));
                 Ok(())
             }
             Event::Failed(error) => Err(error),

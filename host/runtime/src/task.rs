@@ -16,7 +16,7 @@ use gregor_model::history::TaskHistory;
 use gregor_model::job::{OnError, Stage};
 use gregor_model::limits::Limits;
 use gregor_model::names::{Attempt, Branch, Incarnation, Sequence, TaskId};
-use gregor_model::segment::{InputProgress, OnEnd};
+use gregor_model::segment::InputProgress;
 use gregor_state::{Apply, TaskStores};
 
 use crate::cell::ConfirmedSegment;
@@ -43,14 +43,23 @@ pub(crate) struct Shared {
     pub(crate) inputs: Arc<Inputs>,
     /// To the supervisor.
     pub(crate) events: Sender<Event>,
-    /// To the threads that save; holds each task at most once.
-    pub(crate) to_save: Sender<Frozen>,
-    /// To the threads that apply, one channel each; holds each task at most once. A task always uses the same.
-    pub(crate) to_apply: Vec<Sender<(usize, Apply)>>,
+    /// To the threads that save; holds each task at most once. None ends a thread.
+    pub(crate) to_save: Sender<Option<Frozen>>,
+    /// To the threads that apply, one channel each; holds each task at most once. A task always uses the same. None ends the thread.
+    pub(crate) to_apply: Vec<Sender<Option<(usize, Apply)>>>,
     /// How long freezes took.
     pub(crate) pauses: Histogram,
     /// The clock.
     pub(crate) clock: Clock,
+}
+
+impl Shared {
+    /// Tells the threads that save and apply to end. They work off what stands before it, quickly after a shutdown.
+    pub(crate) fn close(&self, savers: usize) {
+        // A send fails only when the threads are gone already.
+        (0..savers).for_each(|_| drop(self.to_save.send(None)));
+        self.to_apply.iter().for_each(|lane| drop(lane.send(None)));
+    }
 }
 
 /// Who a task is, for people and for headers.
@@ -209,11 +218,6 @@ impl Task {
 
     fn stores(&mut self) -> Result<&mut TaskStores, RunError> {
         Ok(&mut self.instance()?.services().stores)
-    }
-
-    /// Whether all inputs have ended and `on-end` is through.
-    fn ended(&self) -> bool {
-        self.inputs.iter().all(|input| input.progress.on_end == OnEnd::Done)
     }
 
     fn on_error(&self) -> OnError {

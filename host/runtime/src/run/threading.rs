@@ -53,12 +53,12 @@ impl Threading {
     }
 
     /// Those that feed confirmed deltas to RocksDB, one for each channel.
-    pub(super) fn start_appliers(&mut self, lanes: Vec<Receiver<(usize, Apply)>>) -> Result<(), RunError> {
+    pub(super) fn start_appliers(&mut self, lanes: Vec<Receiver<Option<(usize, Apply)>>>) -> Result<(), RunError> {
         for (number, lane) in lanes.into_iter().enumerate() {
             let (cells, ready, events) = (Arc::clone(&self.cells), Arc::clone(&self.ready), self.events.clone());
             let shutdown = self.shutdown.clone();
             self.threads.start(format!("gregor-applier-{number}"), move || {
-                while let Ok((task, work)) = lane.recv() {
+                while let Ok(Some((task, work))) = lane.recv() {
                     // What is not applied now is applied at the next start: the archive has it.
                     if !shutdown.begun() {
                         apply((&cells, &ready, &events), task, work);
@@ -70,7 +70,7 @@ impl Threading {
     }
 
     /// Those that save segments.
-    pub(super) fn start_savers(&mut self, plan: &Plan<'_>, frozen: &Receiver<Frozen>) -> Result<(), RunError> {
+    pub(super) fn start_savers(&mut self, plan: &Plan<'_>, frozen: &Receiver<Option<Frozen>>) -> Result<(), RunError> {
         let saver = Arc::new(Saver {
             archive: Arc::clone(&plan.setup.archive),
             io: plan.io.handle().clone(),

@@ -21,7 +21,7 @@ impl Task {
         }
         let frozen = self.freeze()?;
         // The channel holds each task at most once: this never waits. It fails only when the job is over.
-        drop(self.shared.to_save.send(frozen));
+        drop(self.shared.to_save.send(Some(frozen)));
         self.shared.pauses.record(self.shared.clock.now().saturating_sub(begin));
         Ok(())
     }

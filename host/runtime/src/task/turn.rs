@@ -88,7 +88,7 @@ impl Task {
             let lane = index % self.shared.to_apply.len().max(1);
             if let Some(to_apply) = self.shared.to_apply.get(lane) {
                 // A send fails only when the job is over.
-                drop(to_apply.send((index, apply)));
+                drop(to_apply.send(Some((index, apply))));
             }
         }
         self.parent = Some(segment);

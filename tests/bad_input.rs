@@ -117,7 +117,7 @@ fn the_output_of_another_job_is_refused() {
 fn commands_that_are_none_are_explained() {
     let lab = small();
     for (arguments, fragment) in [
-        (&["rnu", "job.toml"] as &[&str], "run"),
+        (&["inspct", "job.toml"] as &[&str], "inspect"),
         (&["run"], "JOB"),
         (&["run", "nowhere.toml"], "nowhere.toml"),
         (&["run", "job.toml", "--dat", "x"], "--data"),

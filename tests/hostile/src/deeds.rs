@@ -42,7 +42,12 @@ pub(crate) fn at_record(mode: &str, batch: &RecordBatch, index: u32) -> Result<V
         },
         "memory-bomb" => bomb(),
         "leak" => LEAKED.with_borrow_mut(|leaked| leaked.push(black_box(vec![1; 8 * 1024 * 1024]))),
-        "stack-overflow" => drop(black_box(deep(black_box(1)))),
+        "stack-overflow" => {
+            black_box(deep(0, black_box(u64::MAX)));
+        }
+        "data-stack-overflow" => {
+            black_box(deep_data(black_box(1)));
+        }
         "trap" => core::arch::wasm32::unreachable(),
         "panic" => panic!("the hostile component panics on purpose"),
         "exit" => std::process::exit(3),
@@ -149,11 +154,16 @@ fn bomb() {
     }
 }
 
-/// Uses more stack than there is.
+/// Uses more of the host's stack than there is: its frames hold nothing but locals.
+fn deep(depth: u64, end: u64) -> u64 {
+    if depth == end { 1 } else { deep(depth + 1, end).wrapping_mul(3) ^ depth }
+}
+
+/// Uses more of the stack in linear memory than there is, which lies at its beginning.
 #[expect(unconditional_recursion, reason = "that is the deed")]
-fn deep(depth: u64) -> u64 {
+fn deep_data(depth: u64) -> u64 {
     let frame = black_box([depth; 128]);
-    deep(frame[127] + 1) + black_box(frame)[0]
+    deep_data(frame[127] + 1) + black_box(frame)[0]
 }
 
 fn too_many_emits() {

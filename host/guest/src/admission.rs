@@ -21,7 +21,7 @@ use crate::instance::{CallContext, CallLimits};
 use crate::link::{DESCRIBE, Exports, Import, LIFECYCLE, PROCESSOR, SIMPLE_PROCESSOR, link};
 use crate::sandbox::{enter, sandbox};
 
-use nobody::Nobody;
+pub(crate) use nobody::Nobody;
 
 mod nobody;
 

@@ -101,7 +101,7 @@ pub struct Usage {
     pub traps: u64,
     /// Instances dropped because their memory had grown too much.
     pub recycled: u64,
-    /// CPU time of all calls, `init` included, in nanoseconds.
+    /// CPU time of all calls, `init` included, in nanoseconds; of a call that ends before a tick finds it, wall-clock time.
     pub cpu_nanoseconds: u64,
     /// Bytes of linear memory now; 0 between a dropped instance and the next call.
     pub memory_bytes: u64,
@@ -310,25 +310,4 @@ fn said(phase: Phase, error: TaskError) -> CallError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mark_lies_between_a_fresh_instance_and_its_limit() {
-        for (fresh, limit, expected) in [(0, 64, 32), (2, 64, 33), (40, 64, 52), (64, 64, 64), (70, 64, 70)] {
-            assert_eq!(memory_mark(fresh, limit), expected, "{fresh} of {limit}");
-        }
-    }
-
-    #[test]
-    fn rejections_are_believed_once_each_and_in_range() {
-        let reject = |index| Rejection { index, action: Disposition::Skip, reason: "ä".repeat(LOG_LINE_BYTES_MAX) };
-        let good = check_rejections(vec![reject(2), reject(0)], 3).unwrap();
-        assert_eq!(
-            good.iter().map(|good| (good.index, good.reason.len())).collect::<Vec<_>>(),
-            [(2, LOG_LINE_BYTES_MAX), (0, LOG_LINE_BYTES_MAX)]
-        );
-        assert_eq!(check_rejections(vec![reject(3)], 3).unwrap_err(), "it rejects record 3 of 3");
-        assert_eq!(check_rejections(vec![reject(1), reject(1)], 3).unwrap_err(), "it rejects record 1 twice");
-    }
-}
+mod tests;

@@ -17,6 +17,8 @@ mod component;
 mod engine;
 mod error;
 mod failure;
+#[cfg(test)]
+mod fixtures;
 mod growth;
 mod handles;
 mod host;

@@ -33,8 +33,8 @@ pub(crate) struct Entry<S, R> {
 pub(crate) fn sandbox<S: Services>(engine: &Engine, descriptor: Arc<Descriptor>, limits: &CallLimits) -> Store<Host<S>> {
     let mut store = Store::new(engine.wasmtime(), Host::new(descriptor, limits));
     store.limiter(|host| &mut host.growth);
-    store.epoch_deadline_callback(|caller| {
-        caller.data().budget.check()?;
+    store.epoch_deadline_callback(|mut caller| {
+        caller.data_mut().budget.check()?;
         Ok(UpdateDeadline::Continue(1))
     });
     let copied = limits.emit_bytes.saturating_mul(2).max(COPIED_BYTES_MIN);

@@ -129,7 +129,8 @@ pub trait Services: Send + 'static {
     /// See [`ServiceError`].
     fn add(&mut self, store: u16, key: &[u8], amount: i64) -> Result<i64, ServiceError>;
 
-    /// The values of many keys, none of them absent, in their order.
+    /// The values of many keys, none of them absent, in their order. A key may be asked for many times, so that the implementation ends the
+    /// call with [`ServiceError::Trap`] before the answer outgrows what the task may hold: here it could only be refused when it is built.
     ///
     /// # Errors
     /// See [`ServiceError`].

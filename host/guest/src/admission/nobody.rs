@@ -7,7 +7,7 @@ use crate::output::OutputColumns;
 use crate::services::{CursorId, LogLine, MetricUpdate, ScanRange, Services, TaskIdentity};
 
 /// Nobody serves. What it prints or measures is not kept; its last words on standard error are, by the sandbox.
-pub(super) struct Nobody;
+pub(crate) struct Nobody;
 
 fn refuse<T>() -> Result<T, ServiceError> {
     Err(ServiceError::Trap("describe answers a constant; it has no stores, no input and no output".to_owned()))

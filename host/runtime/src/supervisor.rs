@@ -471,6 +471,10 @@ impl Supervisor {
         if since < PROGRESS_EVERY {
             return;
         }
+        tracing::debug!(phase = ?self.phase, flights = ?self.flights, facts = ?self.facts(now), success = ?self.success, "supervising");
+        for cell in self.parts.cells.iter() {
+            tracing::trace!(task = %cell.id, figures = ?cell.figures, "task");
+        }
         let records = self.records();
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let fresh = records.saturating_sub(self.progress.records) as f64;

@@ -60,8 +60,10 @@ impl Task {
         self.closed |= close;
         if let Some(applied) = applied {
             self.stores()?.applied(applied);
-            if let Flight::Waiting(confirmed) = std::mem::replace(&mut self.flight, Flight::InFlight) {
-                self.confirm(confirmed)?;
+            // Taken out only if it waits: a task that has landed stays landed.
+            match std::mem::replace(&mut self.flight, Flight::Landed) {
+                Flight::Waiting(confirmed) => self.confirm(confirmed)?,
+                other => self.flight = other,
             }
         }
         if let Some(confirmed) = confirmed {

@@ -60,4 +60,5 @@ demo: setup plugins build
 	@tests/demo/run.sh
 
 bench: setup plugins build
-	target/debug/gregor bench
+	@$(GUESTS) build $(RUST) -p split --example reference
+	@tests/bench/word-count.sh

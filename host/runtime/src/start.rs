@@ -10,7 +10,7 @@ use gregor_archive::{Store, history};
 use gregor_coordination::Begin;
 use gregor_model::digest::Digest;
 use gregor_model::history::History;
-use gregor_model::job::{Job, Source};
+use gregor_model::job::{Job, Sink, Source};
 use gregor_model::keys::JobKeys;
 use gregor_model::manifest::{Manifest, ObjectRef};
 use gregor_model::names::{Incarnation, TaskId};
@@ -18,7 +18,7 @@ use gregor_model::plan::{PLAN, Plan};
 use gregor_model::recovery::check_coordination;
 use gregor_model::register::{Register, StreamRecord};
 use gregor_model::seal::{PublishedRun, origin_of, publish};
-use gregor_model::spec::{MARKER, Marker, PlanRef, SPEC, Spec};
+use gregor_model::spec::{FOLDER_MARKER, MARKER, Marker, PlanRef, SPEC, Spec};
 use gregor_stream::InputFolder;
 use tokio::runtime::Handle;
 
@@ -160,9 +160,17 @@ fn file_inputs(job: &Job) -> impl Iterator<Item = ((u16, u16), String, &Source)>
     })
 }
 
-/// A finished job: `_SUCCESS` may be missing if the process died right after the last confirmation.
+/// A finished job: `_SUCCESS` may be missing if the process died right after the last confirmation. A folder that somebody took away with all
+/// that was in it stays away.
 fn finish_again(setup: &Setup, found: &Found) -> Result<(), RunError> {
     let Some(register) = &found.register else { return Ok(()) };
+    let folders = setup.job.stages.iter().flat_map(|stage| &stage.outputs).filter_map(|output| match &output.sink {
+        Sink::File { folder, .. } => Some(Path::new(folder)),
+        Sink::Stream { .. } => None,
+    });
+    if folders.into_iter().any(|folder| !folder.join(FOLDER_MARKER).exists()) {
+        return Ok(());
+    }
     let marker = Marker { job: setup.job.name.clone(), incarnation: register.incarnation };
     Folders::open(&setup.job, &marker, &setup.steps, setup.lost_outputs)?.succeed()
 }

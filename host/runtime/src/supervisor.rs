@@ -181,6 +181,8 @@ impl Supervisor {
             self.parts.cells.get(index).into_iter().for_each(|cell| cell.task().begin());
             self.parts.ready.wake(index, Urgency::Normal);
         }
+        // The process before this one may have died between the last segments and the closing manifest.
+        self.complete()?;
         loop {
             self.tell_progress();
             if let Some(ended) = self.ended() {

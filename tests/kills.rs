@@ -73,24 +73,30 @@ fn undisturbed(random: &mut StdRng, least: Duration) -> (Lab, Outputs) {
     }
 }
 
-/// When a process is disturbed.
+/// After what a process is disturbed.
 #[derive(Debug, Clone, Copy)]
 enum Instant {
-    /// So long after its start.
-    AfterStart(Duration),
+    /// So long after it was started.
+    Started(Duration),
+    /// So long after it has spoken: from then on it listens to signals.
+    Spoken(Duration),
     /// So long after it has confirmed a checkpoint above this one.
-    AfterConfirm(u64, Duration),
+    Confirmed(u64, Duration),
 }
 
 /// Waits for the instant, or the end of the process, which is then given back.
 fn until(host: &mut Host, instant: Instant) {
-    let (above, delay) = match instant {
-        Instant::AfterStart(delay) => (None, delay),
-        Instant::AfterConfirm(above, delay) => (Some(above), delay),
+    let delay = match instant {
+        Instant::Started(delay) => delay,
+        Instant::Spoken(delay) => {
+            clock::wait("a first word", || (host.is_over() || !host.stderr().is_empty()).then_some(()));
+            delay
+        }
+        Instant::Confirmed(above, delay) => {
+            clock::wait("a new checkpoint", || (host.is_over() || host.confirmed().is_some_and(|number| number > above)).then_some(()));
+            delay
+        }
     };
-    if let Some(above) = above {
-        clock::wait("a new checkpoint", || (host.is_over() || host.confirmed().is_some_and(|number| number > above)).then_some(()));
-    }
     let begun = clock::now();
     clock::wait("the instant", || (host.is_over() || begun.elapsed() >= delay).then_some(()));
 }
@@ -122,15 +128,15 @@ impl Toll {
 /// Two of three instants wait for progress, so that the job ends some day; the third hits anything, also what recovers.
 fn any_instant(random: &mut StdRng, toll: &Toll) -> Instant {
     if toll.disturbed % 3 == 2 {
-        Instant::AfterStart(Duration::from_micros(random.random_range(0..400_000)))
+        Instant::Started(Duration::from_micros(random.random_range(0..400_000)))
     } else {
-        Instant::AfterConfirm(toll.confirmed, Duration::from_micros(random.random_range(0..40_000)))
+        Instant::Confirmed(toll.confirmed, Duration::from_micros(random.random_range(0..40_000)))
     }
 }
 
-/// Instants at which the process most likely listens to signals: it does once its components are compiled.
+/// Instants at which the process listens to signals.
 fn listening_instant(random: &mut StdRng, _: &Toll) -> Instant {
-    Instant::AfterStart(Duration::from_micros(random.random_range(300_000..700_000)))
+    Instant::Spoken(Duration::from_micros(random.random_range(0..300_000)))
 }
 
 /// Chooses the next instant.
@@ -182,7 +188,7 @@ fn a_job_stopped_by_signals_takes_a_last_checkpoint_and_goes_on() {
         let (signal, code) = if stops % 3 == 0 { (Signal::INT, 130) } else { (Signal::TERM, 143) };
         host.signal(signal);
         let ended = host.end();
-        // A signal that comes before the process listens ends it as a kill does.
+        // It may be over before the signal comes.
         if let Some(found) = ended.code.filter(|&found| found != 0) {
             assert_eq!(found, code, "after {signal:?}:\n{}", ended.stderr);
             *told.entry(code).or_default() += 1;
@@ -204,7 +210,7 @@ fn a_second_signal_ends_the_job_at_once_and_loses_nothing() {
     let text = corpus::plain(&mut random, 20_000_000, 1_000);
     lab.write("in/text.txt", &text);
     let mut host = lab.start(&[]);
-    until(&mut host, Instant::AfterStart(Duration::from_millis(600)));
+    until(&mut host, Instant::Spoken(Duration::from_millis(50)));
     host.signal(Signal::TERM);
     host.signal(Signal::TERM);
     host.end().calm().code(143);
@@ -261,9 +267,9 @@ fn a_process_that_stands_still_for_a_while_blames_no_record() {
     let mut host = lab.start(&[]);
     let mut stops = 0;
     while stops < 8 && !host.is_over() {
-        until(&mut host, Instant::AfterStart(Duration::from_micros(random.random_range(20_000..120_000))));
+        until(&mut host, Instant::Started(Duration::from_micros(random.random_range(20_000..120_000))));
         host.signal(Signal::STOP);
-        until(&mut host, Instant::AfterStart(Duration::from_millis(500)));
+        until(&mut host, Instant::Started(Duration::from_millis(500)));
         host.signal(Signal::CONT);
         stops += 1;
     }

@@ -16,7 +16,7 @@ use crate::cli::{JobArgs, ShowArgs};
 use crate::exit::{Exit, Failure};
 use crate::job_file::{self, JobFile};
 use crate::output::{self, Style};
-use crate::wiring::{self, Looked};
+use crate::wiring::{self, Looked, wait};
 
 /// A checkpoint in a list: the form is a stable surface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,12 +80,6 @@ fn look(args: &JobArgs) -> Result<(JobFile, Looked), Failure> {
 
 fn stage_names(file: &JobFile) -> Vec<&str> {
     file.stages.iter().map(|stage| stage.name.value.as_str()).collect()
-}
-
-/// Waits for a future: these commands do one thing after the other.
-fn wait<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
-    Ok(runtime.block_on(future))
 }
 
 async fn entries(register: &Register, archive: &dyn Store) -> Result<Vec<Entry>, Failure> {

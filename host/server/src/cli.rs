@@ -54,7 +54,7 @@ pub(crate) struct RunArgs {
     /// How long ZooKeeper waits for a host that is silent
     #[arg(long, default_value = "10 s", value_name = "DURATION", value_parser = session_timeout)]
     pub(crate) session_timeout: Duration,
-    /// Make durable step N fail, or kill the process before or after it: fail:N, kill-before:N, kill-after:N
+    /// Make durable step N fail before or after it is done, or kill the process then: fail:N, fail-after:N, kill-before:N, kill-after:N
     #[arg(long, hide = true, value_name = "KIND:N")]
     pub(crate) fault: Option<Fault>,
     /// Print the number of durable steps at the end
@@ -145,6 +145,8 @@ pub(crate) struct Fault {
 pub(crate) enum FaultKind {
     /// It is not begun and its caller is told that it failed.
     Fail,
+    /// It is done and its caller is told that it failed.
+    FailAfter,
     /// The process is killed before it begins.
     KillBefore,
     /// The process is killed when it is done.
@@ -155,10 +157,11 @@ impl FromStr for Fault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || "expected fail:N, kill-before:N or kill-after:N with N from 1".to_owned();
+        let expected = || "expected fail:N, fail-after:N, kill-before:N or kill-after:N with N from 1".to_owned();
         let (kind, step) = text.split_once(':').ok_or_else(expected)?;
         let kind = match kind {
             "fail" => FaultKind::Fail,
+            "fail-after" => FaultKind::FailAfter,
             "kill-before" => FaultKind::KillBefore,
             "kill-after" => FaultKind::KillAfter,
             _ => return Err(expected()),
@@ -216,7 +219,7 @@ mod tests {
         check(&["run", "job.toml", "--workers", "65"], "expected a number from 1 to 64");
         check(&["run", "job.toml", "--session-timeout", "10"], "expected a duration from 1 s to 1 h");
         check(&["run", "job.toml", "--fault", "kill-after:7"], "Fault { kind: KillAfter, step: 7 }");
-        check(&["run", "job.toml", "--fault", "fail:0"], "expected fail:N, kill-before:N or kill-after:N");
+        check(&["run", "job.toml", "--fault", "fail:0"], "expected fail:N, fail-after:N, kill-before:N or kill-after:N");
         check(&["run"], "<JOB.toml>");
         check(&["serve"], "unrecognized subcommand");
         check(&["doctr"], "'doctor'");

@@ -47,29 +47,38 @@ impl Faults {
         self.numbered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_at(&self, kind: FaultKind, number: u64) -> bool {
-        self.fault.is_some_and(|fault| fault.kind == kind && fault.step.get() == number)
+    /// What becomes of a side of a step: pure, so that killing can be judged without dying.
+    fn judge(&self, side: Side, number: u64) -> Act {
+        let Some(fault) = self.fault.filter(|fault| fault.step.get() == number) else { return Act::GoOn };
+        match (fault.kind, side) {
+            (FaultKind::Fail, Side::Before) | (FaultKind::FailAfter, Side::After) => Act::Fail,
+            (FaultKind::KillBefore, Side::Before) | (FaultKind::KillAfter, Side::After) => Act::Kill,
+            (FaultKind::Fail | FaultKind::KillBefore, Side::After) => Act::GoOn,
+            (FaultKind::FailAfter | FaultKind::KillAfter, Side::Before) => Act::GoOn,
+        }
     }
+}
+
+/// What becomes of a side of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    GoOn,
+    Fail,
+    Kill,
 }
 
 impl Steps for Faults {
     fn announce(&self, step: DurableStep, side: Side) -> Result<(), StepFailure> {
-        let (number, kill) = match side {
-            Side::Before => (self.lock().begin(step), FaultKind::KillBefore),
-            Side::After => (self.lock().end(step), FaultKind::KillAfter),
+        let number = match side {
+            Side::Before => self.lock().begin(step),
+            Side::After => self.lock().end(step),
         };
-        if self.is_at(kind_of(side), number) || (self.is_at(kill, number) && kill_self().is_err()) {
-            return Err(StepFailure { number, step });
+        match self.judge(side, number) {
+            Act::GoOn => Ok(()),
+            Act::Fail => Err(StepFailure { number, step }),
+            // It returns only where the system refuses to kill; then the step at least fails.
+            Act::Kill => kill_self().map_err(|_| StepFailure { number, step }),
         }
-        Ok(())
-    }
-}
-
-/// The fault that is an error on this side of a step. A step fails before it begins; it never fails after.
-const fn kind_of(side: Side) -> FaultKind {
-    match side {
-        Side::Before => FaultKind::Fail,
-        Side::After => FaultKind::KillAfter,
     }
 }
 
@@ -129,6 +138,19 @@ mod tests {
             .collect();
         assert_eq!(outcomes, [Ok(()), Ok(()), Err(Error::Made(3)), Ok(())]);
         assert_eq!((done, faults.count()), (vec![1, 2, 4], 4));
+    }
+
+    #[test]
+    fn each_fault_acts_on_its_own_side_of_its_own_step_only() {
+        let acts = |fault: &str| {
+            let faults = Faults::new(Some(fault.parse().unwrap()));
+            [(Side::Before, 6), (Side::Before, 7), (Side::After, 7), (Side::After, 0)].map(|(side, number)| faults.judge(side, number))
+        };
+        use Act::{Fail, GoOn, Kill};
+        assert_eq!(acts("fail:7"), [GoOn, Fail, GoOn, GoOn]);
+        assert_eq!(acts("fail-after:7"), [GoOn, GoOn, Fail, GoOn]);
+        assert_eq!(acts("kill-before:7"), [GoOn, Kill, GoOn, GoOn]);
+        assert_eq!(acts("kill-after:7"), [GoOn, GoOn, Kill, GoOn]);
     }
 
     #[test]

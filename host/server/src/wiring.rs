@@ -4,10 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use gregor_archive::{ArchiveError, LocalStore, Store};
 use gregor_coordination::local::data::{DataError, DataFolder};
 use gregor_coordination::local::{LocalCoordinator, read_register};
 use gregor_coordination::{CoordinationError, Coordinator};
+use gregor_model::job::{CheckpointSettings, Job};
+use gregor_model::keys::JobKeys;
 use gregor_model::names::{Boot, HostId, Incarnation, JobName};
 use gregor_model::register::Register;
 use gregor_model::steps::{Steps, Unobserved};
@@ -60,8 +63,7 @@ pub(crate) fn data_folder(args: &JobArgs, file: &JobFile) -> PathBuf {
 pub(crate) fn wire(deployed: Deployed, choices: Choices) -> Result<Wired, Failure> {
     let Deployed { job, components } = deployed;
     let data = DataFolder::open(&choices.data, HostId(rand::random())).map_err(from_data)?;
-    let location = job.checkpoint.location.as_ref().map_or_else(|| data.archive(), PathBuf::from);
-    let archive = LocalStore::open(&location, Arc::clone(&choices.steps)).map_err(from_archive)?;
+    let archive = open_archive(&job, &data, &choices.steps)?;
     let coordinator: Arc<dyn Coordinator> = match choices.coordinator {
         CoordinatorChoice::Local => {
             let steps = Arc::clone(&choices.steps);
@@ -83,6 +85,48 @@ pub(crate) fn wire(deployed: Deployed, choices: Choices) -> Result<Wired, Failur
     Ok(Wired { setup, data })
 }
 
+/// Opens the archive of a job. One that has begun must find something of its own there: a location that was changed since is refused before a
+/// folder is made at the new one.
+fn open_archive(job: &Job, data: &DataFolder, steps: &Arc<dyn Steps>) -> Result<LocalStore, Failure> {
+    let location = archive_of(&job.checkpoint, data);
+    let begun = look_at_register(data, &job.name)?.is_some_and(|register| register.spec.is_some());
+    if begun && !keeps(&location, &job.name)? {
+        let what = format!("{location:?} keeps nothing of job {}, which has begun", job.name);
+        return Err(match job.checkpoint.location {
+            Some(_) => Failure::refused(anyhow!(
+                "checkpoint.location {what}; put back the location that its checkpoints are at, or start anew with another --data and output folder"
+            )),
+            None => Failure::corrupt(anyhow!(
+                "archive folder {what}; restore the folder, or put back the checkpoint.location that its checkpoints are at"
+            )),
+        });
+    }
+    LocalStore::open(&location, Arc::clone(steps)).map_err(from_archive)
+}
+
+/// Whether an archive has anything of a job.
+fn keeps(location: &Path, job: &JobName) -> Result<bool, Failure> {
+    if !location.is_dir() {
+        return Ok(false);
+    }
+    let archive = LocalStore::look(location, Arc::new(Unobserved)).map_err(from_archive)?;
+    let incarnations = wait(archive.folders(&JobKeys::incarnations(job)))?.map_err(from_archive)?;
+    Ok(!incarnations.is_empty())
+}
+
+fn archive_of(settings: &CheckpointSettings, data: &DataFolder) -> PathBuf {
+    settings.location.as_ref().map_or_else(|| data.archive(), PathBuf::from)
+}
+
+/// Waits for a future, outside of the runtime's threads: here one thing is done after the other.
+///
+/// # Errors
+/// The system has no thread or descriptor left.
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    Ok(runtime.block_on(future))
+}
+
 /// Looks at a job without the lock; changes nothing.
 ///
 /// # Errors
@@ -93,8 +137,7 @@ pub(crate) fn look(file: &JobFile, data: &Path, coordinator: &CoordinatorChoice)
         CoordinatorChoice::Local => look_at_register(&data, &file.name)?,
     };
     let Some(register) = register else { return Ok(Looked { register: None, archive: None }) };
-    let location = file.checkpoint.location.as_ref().map_or_else(|| data.archive(), PathBuf::from);
-    let archive = LocalStore::look(&location, Arc::new(Unobserved)).map_err(from_archive)?;
+    let archive = LocalStore::look(&archive_of(&file.checkpoint, &data), Arc::new(Unobserved)).map_err(from_archive)?;
     Ok(Looked { register: Some(register), archive: Some(Arc::new(archive)) })
 }
 

@@ -1,4 +1,4 @@
-//! Every durable step of a small job: made to fail, and the process killed before and after it. What the next run leaves must be what an
+//! Every durable step of a small job: made to fail before or after it happened, and the process killed before and after it. What the next run leaves must be what an
 //! undisturbed one leaves. Steps are numbered by one seam in the host, so none can be forgotten here. Refuses to sample.
 
 use rand::Rng;
@@ -69,15 +69,15 @@ impl Small {
         let ended = self.lab.run(&["--count-steps", "--fault", &format!("{fault}:{n}")]);
         let told = format!("{fault}:{n} ended with {:?}, signal {:?}:\n{}", ended.code, ended.signal, ended.stderr);
         let hit = match (ended.code, ended.signal) {
-            (None, Some(9)) if fault != "fail" => true,
-            (Some(1), None) if fault == "fail" => {
+            (None, Some(9)) if !fault.starts_with("fail") => true,
+            (Some(1), None) if fault.starts_with("fail") => {
                 assert!(ended.stderr.contains("was made to fail"), "another failure: {told}");
                 true
             }
             // A step that was tried again, or whose failure hurts nobody; or the run was over before the n-th.
             (Some(0), None) => {
                 let taken = ended.figure("steps=").unwrap_or_else(|| panic!("no steps=N: {told}"));
-                assert!(fault == "fail" || taken < n, "the process should be dead: {told}");
+                assert!(fault.starts_with("fail") || taken < n, "the process should be dead: {told}");
                 taken >= n
             }
             _ => panic!("{told}"),
@@ -113,6 +113,11 @@ fn every_durable_step_may_fail() {
 }
 
 #[test]
+fn every_durable_step_may_happen_and_be_taken_for_failed() {
+    check("every_durable_step_may_happen_and_be_taken_for_failed", "fail-after");
+}
+
+#[test]
 fn the_process_may_die_before_every_durable_step() {
     check("the_process_may_die_before_every_durable_step", "kill-before");
 }
@@ -132,7 +137,7 @@ fn check_recovery(test: &str, prepare: impl Fn(&Lab)) {
     for name in ["data", "out"] {
         small.lab.replace(name, &format!("then/{name}"));
     }
-    for fault in ["fail", "kill-before", "kill-after"] {
+    for fault in ["fail", "fail-after", "kill-before", "kill-after"] {
         let hits = small.at_every_step(fault, |lab| {
             for name in ["data", "out"] {
                 lab.replace(&format!("then/{name}"), name);

@@ -78,18 +78,18 @@ impl Cell {
     /// Gives an order; the caller wakes the task.
     pub(crate) fn order(&self, give: impl FnOnce(&mut Orders)) {
         give(&mut lock(&self.orders));
-        self.ordered.store(true, Ordering::Release);
+        self.ordered.store(true, Ordering::SeqCst);
     }
 
     /// Whether an order waits. Cheap: asked at each batch boundary.
     pub(crate) fn is_ordered(&self) -> bool {
-        self.ordered.load(Ordering::Acquire)
+        self.ordered.load(Ordering::SeqCst)
     }
 
     /// Takes the orders that wait.
     pub(crate) fn take_orders(&self) -> Orders {
         let mut orders = lock(&self.orders);
-        self.ordered.store(false, Ordering::Release);
+        self.ordered.store(false, Ordering::SeqCst);
         let close = orders.close;
         std::mem::replace(&mut *orders, Orders { close, ..Orders::default() })
     }

@@ -28,9 +28,10 @@ pub(crate) fn sink(error: SinkError) -> RunError {
 /// The archive failed.
 pub(crate) fn archive(error: ArchiveError) -> RunError {
     match error {
-        ArchiveError::Missing { .. } | ArchiveError::Corrupt { .. } => RunError::Corrupt(error.to_string()),
+        // What is created twice has the same bytes both times: others are not ours.
+        ArchiveError::Missing { .. } | ArchiveError::Corrupt { .. } | ArchiveError::Exists { .. } => RunError::Corrupt(error.to_string()),
         ArchiveError::Folder { .. } => RunError::Refused(error.to_string()),
-        ArchiveError::Exists { .. } | ArchiveError::Unavailable { .. } => RunError::Failed(error.to_string()),
+        ArchiveError::Unavailable { .. } => RunError::Failed(error.to_string()),
     }
 }
 

@@ -41,6 +41,18 @@ pub(crate) enum Item {
     End(Position),
 }
 
+/// Bytes that an item without records counts for: each is bounded by file names.
+const BARE_ITEM_BYTES: usize = 1024;
+
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Batch(batch) => batch.columns.bytes(),
+            Self::TooLong { .. } | Self::End(_) => BARE_ITEM_BYTES,
+        }
+    }
+}
+
 /// Records and the place after them.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
@@ -185,9 +197,7 @@ impl Inputs {
     pub(crate) fn take(&self, queue: &InputQueue) -> Taken {
         let mut state = queue.lock();
         let item = state.items.pop_front();
-        if let Some(Item::Batch(batch)) = &item {
-            state.bytes = state.bytes.saturating_sub(batch.columns.bytes());
-        }
+        state.bytes = state.bytes.saturating_sub(item.as_ref().map_or(0, Item::bytes));
         let tell = state.feeding == Feeding::Full && state.bytes <= QUEUE_BYTES_MAX / 2 && state.activate();
         let feeding = state.feeding;
         drop(state);
@@ -251,9 +261,7 @@ fn fill(queue: &InputQueue, ready: &Ready) -> Result<(), RunError> {
             continue;
         };
         let ended = matches!(item, Item::End(_));
-        if let Item::Batch(batch) = &item {
-            state.bytes += batch.columns.bytes();
-        }
+        state.bytes += item.bytes();
         state.items.push_back(item);
         let full = state.bytes >= QUEUE_BYTES_MAX;
         if ended {

@@ -105,7 +105,7 @@ impl House {
         let total: usize = started.tasks.iter().map(|&count| usize::try_from(count).unwrap_or(usize::MAX)).sum();
         let (to_save, frozen) = bounded(total + 1);
         let appliers = setup.workers.div_ceil(CORES_PER_APPLIER).max(1);
-        let lanes: Vec<(Sender<Option<(usize, Apply)>>, Receiver<_>)> = (0..appliers).map(|_| bounded(total + 1)).collect();
+        let lanes: Vec<_> = (0..appliers).map(|_| bounded::<Option<(usize, Apply)>>(total + 1)).collect();
         let plan = Plan { setup: &setup, started: &started, io: &io, delta_folder: &delta_folder, clock, reports: &reports };
         let wiring = plan.inputs()?;
         let inputs = Arc::new(Inputs::new(wiring.queues.clone()));

@@ -98,12 +98,6 @@ fn look(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Found, RunE
         Some(object) => Some(io.block_on(gregor_archive::read_document(archive, SPEC, object)).map_err(failure::archive)?),
         None => None,
     };
-    let plans = match &spec {
-        Some(spec) => plans_again(setup, io, spec, warn)?,
-        None => plans_anew(&setup.job)?,
-    };
-    let partitions = plans.iter().map(|(&at, planned)| (at, u32::try_from(planned.plan.partitions.len()).unwrap_or(u32::MAX))).collect();
-    let tasks = setup.job.tasks(&partitions).map_err(|error| RunError::Refused(error.to_string()))?;
     let mut history = History::default();
     let mut manifests = Vec::new();
     if let Some(latest) = register.as_ref().and_then(|register| register.latest.as_ref()) {
@@ -112,7 +106,30 @@ fn look(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Found, RunE
             history.apply(manifest).map_err(|error| RunError::Corrupt(format!("job {}: {error}", setup.job.name)))?;
         }
     }
+    let (plans, tasks) = match &spec {
+        Some(spec) => {
+            let stored = stored_plans(setup, io, spec)?;
+            let tasks = tasks_of(&setup.job, stored.iter().map(|(&at, (plan, _))| (at, plan)))?;
+            // A finished job needs its input no more: it may be gone.
+            if history.number.is_some() && history.finished(&tasks) {
+                (Plans::new(), tasks)
+            } else {
+                (plans_again(setup, stored, warn)?, tasks)
+            }
+        }
+        None => {
+            let plans = plans_anew(&setup.job)?;
+            let tasks = tasks_of(&setup.job, plans.iter().map(|(&at, planned)| (at, &*planned.plan)))?;
+            (plans, tasks)
+        }
+    };
     Ok(Found { register, history, manifests, spec, plans, tasks })
+}
+
+/// The tasks of each stage, given the plans of file inputs.
+fn tasks_of<'a>(job: &Job, plans: impl Iterator<Item = ((u16, u16), &'a Plan)>) -> Result<Vec<u32>, RunError> {
+    let partitions = plans.map(|(at, plan)| (at, u32::try_from(plan.partitions.len()).unwrap_or(u32::MAX))).collect();
+    job.tasks(&partitions).map_err(|error| RunError::Refused(error.to_string()))
 }
 
 /// The plans of a job that begins.
@@ -128,17 +145,29 @@ fn plans_anew(job: &Job) -> Result<Plans, RunError> {
     Ok(plans)
 }
 
-/// The plans of a job that goes on: those of its first day, if all files are still what they were.
-fn plans_again(setup: &Setup, io: &Handle, spec: &Spec, warn: &dyn Fn(Report)) -> Result<Plans, RunError> {
+/// Plans as the archive has them, with their digests.
+type Stored = BTreeMap<(u16, u16), (Plan, Digest)>;
+
+/// The plans of a job that goes on: those of its first day.
+fn stored_plans(setup: &Setup, io: &Handle, spec: &Spec) -> Result<Stored, RunError> {
     if let Some(changed) = setup.job.changed_since(&spec.job) {
         return Err(RunError::Refused(format!("job {} has changed since its last checkpoint: {changed}", setup.job.name)));
     }
-    let mut plans = Plans::new();
-    for (at, name, source) in file_inputs(&setup.job) {
-        let Source::File { folder, pattern, .. } = source else { continue };
+    let mut stored = Stored::new();
+    for (at, name, _) in file_inputs(&setup.job) {
         let missing = || RunError::Corrupt(format!("{name}: the spec of job {} has no plan for it", setup.job.name));
         let reference = spec.plans.iter().find(|plan| (plan.stage, plan.input) == at).ok_or_else(missing)?;
-        let plan: Plan = io.block_on(gregor_archive::read_document(&*setup.archive, PLAN, &reference.object)).map_err(failure::archive)?;
+        let plan = io.block_on(gregor_archive::read_document(&*setup.archive, PLAN, &reference.object)).map_err(failure::archive)?;
+        stored.insert(at, (plan, reference.object.sha256));
+    }
+    Ok(stored)
+}
+
+/// Takes stored plans if all files are still what they were; warns of files that came since.
+fn plans_again(setup: &Setup, mut stored: Stored, warn: &dyn Fn(Report)) -> Result<Plans, RunError> {
+    let mut plans = Plans::new();
+    for (at, name, source) in file_inputs(&setup.job) {
+        let (Source::File { folder, pattern, .. }, Some((plan, digest))) = (source, stored.remove(&at)) else { continue };
         let opened = InputFolder::open(Path::new(folder)).map_err(|error| failure::source(&name, error))?;
         gregor_stream::check_plan(&opened, &plan).map_err(|error| failure::source(&name, error))?;
         let now = gregor_stream::files_now(&opened, pattern).map_err(|error| failure::source(&name, error))?;
@@ -146,7 +175,7 @@ fn plans_again(setup: &Setup, io: &Handle, spec: &Spec, warn: &dyn Fn(Report)) -
         for new in now.iter().filter(|file| !planned.contains(file.as_str())) {
             warn(Report::Warning(format!("{name}: {new} came after the job began and is left out; start a new job to read it")));
         }
-        plans.insert(at, Planned { plan: Arc::new(plan), digest: reference.object.sha256, folder: Arc::new(opened) });
+        plans.insert(at, Planned { plan: Arc::new(plan), digest, folder: Arc::new(opened) });
     }
     Ok(plans)
 }

@@ -121,6 +121,7 @@ pub(crate) struct Supervisor {
     success: Success,
     stopping: Stopping,
     last_decision: Duration,
+    last_confirmed: Duration,
     timers: Vec<(Duration, usize)>,
     runs: RunCache,
     progress: ProgressMeter,
@@ -145,6 +146,8 @@ struct ProgressMeter {
     rate: f64,
 }
 
+/// How long a report waits for its reader.
+const REPORT_WAIT: Duration = Duration::from_secs(5);
 /// Time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -162,6 +165,7 @@ impl Supervisor {
             success: Success::Open,
             stopping: Stopping::No,
             last_decision: now,
+            last_confirmed: now,
             timers: Vec::new(),
             runs: RunCache::default(),
             progress: ProgressMeter { at: now, records: 0, rate: 0.0 },
@@ -176,9 +180,10 @@ impl Supervisor {
     /// The job can't go on; it stands at its last confirmed checkpoint.
     pub(crate) fn run(&mut self, runs: Vec<PublishedRun>) -> Result<Ended, RunError> {
         self.progress.records = self.progress().records;
+        // All of them before the first one runs: a worker holds its task for a whole turn.
+        self.parts.cells.iter().for_each(|cell| cell.task().begin());
         self.publish(runs, &BTreeMap::new());
         for index in 0..self.parts.cells.len() {
-            self.parts.cells.get(index).into_iter().for_each(|cell| cell.task().begin());
             self.parts.ready.wake(index, Urgency::Normal);
         }
         // The process before this one may have died between the last segments and the closing manifest.
@@ -385,6 +390,7 @@ impl Supervisor {
         self.parts.history.forget_chains();
         self.parts.latest = Some(ManifestRef { number, object });
         self.confirmed += 1;
+        self.last_confirmed = self.parts.clock.now();
         let mut memory = BTreeMap::new();
         let mut bytes = 0;
         for saved in groups {
@@ -487,8 +493,8 @@ impl Supervisor {
     }
 
     fn report(&self, report: Report) {
-        // Nobody listens any more: the job goes on all the same.
-        drop(self.parts.reports.send(report));
+        // Nobody listens any more, or reads so slowly that the job would stand still: it goes on all the same.
+        drop(self.parts.reports.send_timeout(report, REPORT_WAIT));
     }
 
     fn progress(&self) -> Progress {
@@ -497,7 +503,7 @@ impl Supervisor {
         let share = self.parts.input_bytes.map(|total| if total == 0 { 1.0 } else { (bytes as f64 / total as f64).min(1.0) });
         Progress {
             checkpoint: self.latest(),
-            checkpoint_age: self.parts.clock.now().saturating_sub(self.last_decision),
+            checkpoint_age: self.parts.clock.now().saturating_sub(self.last_confirmed),
             records: self.records(),
             records_per_second: self.progress.rate,
             input_share: share,

@@ -102,7 +102,7 @@ enum Flight {
     /// There is none.
     Landed,
     /// Frozen; it is being saved, or waits for the decision.
-    InFlight,
+    Aloft,
     /// Confirmed, but the map below is still being applied.
     Waiting(ConfirmedSegment),
 }

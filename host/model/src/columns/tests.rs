@@ -1,3 +1,5 @@
+//! Tests of `columns`, through what it offers to others.
+
 use super::*;
 
 fn records() -> Vec<Record<'static>> {

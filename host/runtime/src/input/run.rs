@@ -126,10 +126,12 @@ impl Feed for RunFeed {
                 }
                 continue;
             }
-            return Ok(match self.final_head {
-                Some(head) if self.next >= head => Fetched::Item(Item::End(self.position())),
-                _ => Fetched::Nothing,
-            });
+            return match self.final_head {
+                Some(head) if self.next >= head => Ok(Fetched::Item(Item::End(self.position()))),
+                // Ends are told after all runs.
+                Some(head) => Err(RunError::Corrupt(format!("{}: the runs up to {} are there, its end is {head}", self.name, self.next))),
+                None => Ok(Fetched::Nothing),
+            };
         }
     }
 

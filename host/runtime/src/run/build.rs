@@ -44,6 +44,9 @@ pub(super) struct BuiltInputs {
     of_task: Vec<Vec<TaskInput>>,
 }
 
+/// A feed, how far it was read, and how to look whether what it reads has changed.
+type Built = (Box<dyn Feed>, InputProgress, Option<FileWatch>);
+
 /// Who reads which stream partition.
 pub(super) type Readers = BTreeMap<(StreamName, u32), Vec<Reader>>;
 
@@ -65,7 +68,7 @@ impl Plan<'_> {
                 let (feed, progress, watch) = match &input.source {
                     Source::File { format, .. } => {
                         let reading = Reading { format: *format, record_bytes_max: self.setup.job.limits.record_bytes };
-                        self.file(id, at, (name, reading), confirmed)?
+                        self.file((id, at), (name, reading), confirmed)?
                     }
                     Source::Stream { name: stream } => self.stream(id, (name, stream), confirmed)?,
                 };
@@ -81,11 +84,10 @@ impl Plan<'_> {
 
     fn file(
         &self,
-        id: TaskId,
-        at: u16,
+        (id, at): (TaskId, u16),
         (name, reading): (String, Reading),
         confirmed: Option<&InputProgress>,
-    ) -> Result<(Box<dyn Feed>, InputProgress, Option<FileWatch>), RunError> {
+    ) -> Result<Built, RunError> {
         let wrong = |what: &str| RunError::Corrupt(format!("{name} of task {id}: the confirmed position {what}"));
         let planned = self.started.plans.get(&(id.stage, at)).ok_or_else(|| wrong("has no plan"))?;
         let first = planned.plan.partitions.get(usize::try_from(id.partition).unwrap_or(usize::MAX)).and_then(|splits| splits.first());
@@ -101,12 +103,7 @@ impl Plan<'_> {
         Ok((Box::new(feed), progress, Some(FileWatch { input, partition: id.partition })))
     }
 
-    fn stream(
-        &self,
-        id: TaskId,
-        (name, stream): (String, &StreamName),
-        confirmed: Option<&InputProgress>,
-    ) -> Result<(Box<dyn Feed>, InputProgress, Option<FileWatch>), RunError> {
+    fn stream(&self, id: TaskId, (name, stream): (String, &StreamName), confirmed: Option<&InputProgress>) -> Result<Built, RunError> {
         let incarnation = self.incarnation_of(stream)?;
         let progress = confirmed.cloned().unwrap_or_else(|| beginning(Position::Stream { incarnation, offset: 0 }));
         let Position::Stream { incarnation: found, offset } = progress.position else {
@@ -145,7 +142,7 @@ impl Plan<'_> {
         for ((index, id), inputs) in self.ids().enumerate().zip(built.of_task) {
             let Some(stage) = stages.get(usize::from(id.stage)) else { continue };
             note_readers(&mut readers, (index, id), stage, &inputs);
-            let task = self.task(shared, &backend, (index, id, stage), inputs)?;
+            let task = self.task((shared, &backend), (index, id, stage), inputs)?;
             cells.push(Cell::new(task));
         }
         Ok((cells, readers))
@@ -153,8 +150,7 @@ impl Plan<'_> {
 
     fn task(
         &self,
-        shared: &Arc<Shared>,
-        backend: &Backend,
+        (shared, backend): (&Arc<Shared>, &Backend),
         (index, id, stage): (usize, TaskId, &Arc<Stage>),
         inputs: Vec<TaskInput>,
     ) -> Result<Task, RunError> {

@@ -14,7 +14,8 @@ impl Supervisor {
     pub(super) fn facts(&self, now: Duration) -> Facts {
         let settled = !self.parts.performed.is_empty() || !self.saved.is_empty();
         let changed = settled || self.any(|figures| &figures.changed);
-        let waiting = settled || self.any(|figures| &figures.waiting);
+        // A writer that is held back waits for a manifest in which its reader has moved on.
+        let waiting = settled || self.any(|figures| &figures.waiting) || self.any(|figures| &figures.held);
         let idle = self.all_idle();
         let stopping = self.stopping != Stopping::No;
         Facts {
@@ -63,7 +64,8 @@ impl Supervisor {
     }
 
     fn all_idle(&self) -> bool {
-        self.parts.cells.iter().all(|cell| cell.figures.idle.load(Ordering::Acquire))
+        // An order that was not obeyed yet is work; asked first, since a task stops being idle before it takes its orders.
+        self.parts.cells.iter().all(|cell| !cell.is_ordered() && cell.figures.idle.load(Ordering::SeqCst))
     }
 
     fn any(&self, figure: impl Fn(&Figures) -> &AtomicBool) -> bool {

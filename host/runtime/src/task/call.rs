@@ -12,7 +12,7 @@ use gregor_model::job::OnError;
 use gregor_model::segment::{OnEnd, Position};
 
 use super::Task;
-use crate::cell::Figures;
+use crate::cell::Cell;
 use crate::input::{Batch, Item};
 use crate::setup::RunError;
 
@@ -47,16 +47,16 @@ pub(super) enum Done {
 
 impl Task {
     /// Works on an item of an input.
-    pub(super) fn work_on_item(&mut self, input: usize, item: Item, figures: &Figures) -> Result<Done, RunError> {
+    pub(super) fn work_on_item(&mut self, input: usize, item: Item, cell: &Cell) -> Result<Done, RunError> {
         match item {
             Item::Batch(batch) => {
                 let ranges = vec![(0..batch.columns.len(), 0)];
-                self.work_on_batch(input, (batch, ranges), figures)
+                self.work_on_batch(input, (batch, ranges), cell)
             }
             Item::TooLong { place, length, after } => {
                 let limit = self.shared.limits.record_bytes;
                 let reason = format!("the record at {place} has {length} bytes, limits.record allows {limit}");
-                self.leave_out(1, figures, &reason)?;
+                self.leave_out(1, cell, &reason)?;
                 self.advance(input, after, (1, length));
                 Ok(Done::All)
             }
@@ -72,9 +72,9 @@ impl Task {
     }
 
     /// Goes on with work that was put off.
-    pub(super) fn work_again(&mut self, input: usize, work: Work, figures: &Figures) -> Result<Done, RunError> {
+    pub(super) fn work_again(&mut self, input: usize, work: Work, cell: &Cell) -> Result<Done, RunError> {
         match work {
-            Work::Batch { batch, ranges } => self.work_on_batch(input, (batch, ranges), figures),
+            Work::Batch { batch, ranges } => self.work_on_batch(input, (batch, ranges), cell),
             Work::End => self.work_on_end(input),
         }
     }
@@ -83,12 +83,12 @@ impl Task {
         &mut self,
         input: usize,
         (batch, mut ranges): (Batch, Vec<(Range<usize>, u32)>),
-        figures: &Figures,
+        cell: &Cell,
     ) -> Result<Done, RunError> {
         while let Some((range, tried)) = ranges.pop() {
             match self.process(input, &batch, range.clone()) {
                 Ok(rejections) => {
-                    self.take_rejections(&batch, (range.start, rejections), figures)?;
+                    self.take_rejections(&batch, (range.start, rejections), cell)?;
                     self.instance()?.services().commit();
                     self.move_to(input, &batch, range);
                 }
@@ -104,13 +104,18 @@ impl Task {
                         Next::Again => ranges.push((range, tried + 1)),
                         Next::Halves(first, second) => ranges.extend([(second, 0), (first, 0)]),
                         Next::Blame(record) => {
-                            self.leave_out(1, figures, &self.describe(input, &batch, (record, &reason)))?;
+                            self.leave_out(1, cell, &self.describe(input, &batch, (record, &reason)))?;
                             self.move_to(input, &batch, range);
                         }
                     }
                 }
                 Err(CallError::Fatal(reason)) => return Err(self.failed(format!("the task gave up: {reason}"))),
                 Err(CallError::Broken(reason)) => return Err(self.failed(reason)),
+            }
+            // A batch full of failing records takes long: a freeze or a stop comes in between, positions are right after each range.
+            if !ranges.is_empty() && cell.is_ordered() {
+                self.retry.not_before = self.shared.clock.now();
+                return Ok(Done::Later(Work::Batch { batch, ranges }));
             }
         }
         self.retry.tried = 0;
@@ -167,16 +172,16 @@ impl Task {
         CallContext { now_ms, seed: Digest::of(text.as_bytes()).0 }
     }
 
-    fn take_rejections(&mut self, batch: &Batch, (start, rejections): (usize, Vec<Rejection>), figures: &Figures) -> Result<(), RunError> {
+    fn take_rejections(&mut self, batch: &Batch, (start, rejections): (usize, Vec<Rejection>), cell: &Cell) -> Result<(), RunError> {
         for rejection in rejections {
             let record = start + usize::try_from(rejection.index).unwrap_or(usize::MAX);
             match rejection.action {
                 Disposition::Skip => {
-                    figures.skipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    cell.figures.skipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 }
                 Disposition::DeadLetter => {
                     let offset = batch.columns.offsets.get(record).copied().unwrap_or(0);
-                    self.leave_out(1, figures, &format!("the task rejects the record at offset {offset}: {}", rejection.reason))?;
+                    self.leave_out(1, cell, &format!("the task rejects the record at offset {offset}: {}", rejection.reason))?;
                 }
             }
         }
@@ -184,10 +189,10 @@ impl Task {
     }
 
     /// Follows `on-error` for records at fault.
-    fn leave_out(&self, records: u64, figures: &Figures, reason: &str) -> Result<(), RunError> {
+    fn leave_out(&self, records: u64, cell: &Cell, reason: &str) -> Result<(), RunError> {
         match self.on_error() {
             OnError::Skip => {
-                figures.skipped.fetch_add(records, std::sync::atomic::Ordering::Relaxed);
+                cell.figures.skipped.fetch_add(records, std::sync::atomic::Ordering::Relaxed);
                 Ok(())
             }
             OnError::Stop => Err(self.failed(format!("{reason}; mend the task or the record, or set on-error = \"skip\""))),

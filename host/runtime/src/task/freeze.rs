@@ -32,7 +32,7 @@ impl Task {
         let state = services.stores.freeze().map_err(|error| failure::state(&name, error))?;
         let output = services.outputs.take();
         self.sequence = self.sequence.next();
-        self.flight = Flight::InFlight;
+        self.flight = Flight::Aloft;
         (self.moved, self.flagged) = (false, false);
         Ok(Frozen {
             task: self.identity.index,

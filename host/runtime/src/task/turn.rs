@@ -31,7 +31,8 @@ enum Step {
 impl Task {
     /// Runs one turn. An error ends the job.
     pub(crate) fn turn(&mut self, cell: &Cell) -> Result<Turn, RunError> {
-        cell.figures.idle.store(false, Ordering::Relaxed);
+        // Before the orders are taken: nobody sees a task that has none left and still counts as idle.
+        cell.figures.idle.store(false, Ordering::SeqCst);
         self.wake()?;
         let mut turn = Turn::Again;
         let mut idle = false;
@@ -39,7 +40,7 @@ impl Task {
             if cell.is_ordered() {
                 self.obey(cell)?;
             }
-            match self.step(&cell.figures)? {
+            match self.step(cell)? {
                 Step::Worked => {}
                 Step::Soon => {
                     turn = Turn::Park;
@@ -98,15 +99,15 @@ impl Task {
         Ok(())
     }
 
-    fn step(&mut self, figures: &Figures) -> Result<Step, RunError> {
+    fn step(&mut self, cell: &Cell) -> Result<Step, RunError> {
         if self.closed {
             return Ok(Step::Idle);
         }
-        if self.budget_is_full()? || figures.held.load(Ordering::Relaxed) {
+        if self.budget_is_full()? || cell.figures.held.load(Ordering::Relaxed) {
             return Ok(Step::Idle);
         }
         if self.retry.item.is_some() {
-            return self.step_again(figures);
+            return self.step_again(cell);
         }
         let (count, mut soon) = (self.inputs.len(), false);
         for turn in 0..count {
@@ -116,7 +117,7 @@ impl Task {
                 OnEnd::Done => continue,
                 OnEnd::AtEnd => self.work_on_end(index)?,
                 OnEnd::Open => match self.shared.inputs.take(&input.queue) {
-                    Taken::Item(item) => self.work_on_item(index, item, figures)?,
+                    Taken::Item(item) => self.work_on_item(index, item, cell)?,
                     Taken::Soon => {
                         soon = true;
                         continue;
@@ -131,7 +132,7 @@ impl Task {
         Ok(if soon { Step::Soon } else { Step::Idle })
     }
 
-    fn step_again(&mut self, figures: &Figures) -> Result<Step, RunError> {
+    fn step_again(&mut self, cell: &Cell) -> Result<Step, RunError> {
         let now = self.shared.clock.now();
         if now < self.retry.not_before {
             let after = self.retry.not_before - now;
@@ -139,7 +140,7 @@ impl Task {
             return Ok(Step::Soon);
         }
         let Some((index, work)) = self.retry.item.take() else { return Ok(Step::Worked) };
-        let done = self.work_again(index, work, figures)?;
+        let done = self.work_again(index, work, cell)?;
         self.put_aside(index, done);
         Ok(Step::Worked)
     }
@@ -171,12 +172,15 @@ impl Task {
         let (records, bytes) = self.taken_from_outside();
         figures.records.store(records, Ordering::Relaxed);
         figures.bytes.store(bytes, Ordering::Relaxed);
-        figures.changed.store(changed, Ordering::Relaxed);
         figures.waiting.store(free && (self.flagged || unpublished > 0), Ordering::Relaxed);
+        // A task whose confirmation waits for the map below has something to do yet.
+        let idle = idle && !matches!(self.flight, Flight::Waiting(_));
         let newly_pressed = pressed && !figures.pressed.swap(pressed, Ordering::Relaxed);
+        let newly_changed = changed && !figures.changed.swap(changed, Ordering::Relaxed);
         figures.pressed.store(pressed, Ordering::Relaxed);
-        figures.idle.store(idle, Ordering::Release);
-        if newly_pressed || idle {
+        figures.changed.store(changed, Ordering::Relaxed);
+        figures.idle.store(idle, Ordering::SeqCst);
+        if newly_pressed || newly_changed || idle {
             drop(self.shared.events.send(Event::Stirred));
         }
         Ok(())

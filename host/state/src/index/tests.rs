@@ -1,3 +1,5 @@
+//! Tests of `index`, through what it offers to others.
+
 use super::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -1,3 +1,5 @@
+//! Tests of `layer`, through what it offers to others.
+
 use super::order::bounds;
 use super::*;
 use rand::rngs::StdRng;

@@ -1,3 +1,5 @@
+//! Tests of `overlay`, through what it offers to others.
+
 use super::*;
 
 fn contents(overlay: &Overlay) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {

@@ -1,3 +1,5 @@
+//! Tests of `task`, through what it offers to others.
+
 mod history;
 mod limits;
 mod model;

@@ -1,3 +1,5 @@
+//! Tests of `marker`, through what it offers to others.
+
 use super::*;
 
 fn stores(names: &[&str]) -> Vec<StoreName> {

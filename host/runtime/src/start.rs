@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use gregor_archive::{Store, history};
+use gregor_archive::{ArchiveError, Store, history};
 use gregor_coordination::Begin;
 use gregor_model::digest::Digest;
 use gregor_model::history::History;
@@ -94,6 +94,9 @@ fn look(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Found, RunE
     let register = io.block_on(setup.coordinator.read()).map_err(failure::coordination)?;
     let archived = io.block_on(gregor_archive::incarnations(archive, &setup.job.name)).map_err(failure::archive)?;
     check_coordination(register.as_ref(), &archived).map_err(|lost| RunError::Corrupt(format!("job {}: {lost}", setup.job.name)))?;
+    if let Some(register) = &register {
+        check_marker(setup, io, register)?;
+    }
     let spec: Option<Spec> = match register.as_ref().and_then(|register| register.spec.as_ref()) {
         Some(object) => Some(io.block_on(gregor_archive::read_document(archive, SPEC, object)).map_err(failure::archive)?),
         None => None,
@@ -124,6 +127,22 @@ fn look(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Found, RunE
         }
     };
     Ok(Found { register, history, manifests, spec, plans, tasks })
+}
+
+/// Looks whether the archive's marker is this job's. A missing one is completed later: the process before this one may have died before it.
+fn check_marker(setup: &Setup, io: &Handle, register: &Register) -> Result<(), RunError> {
+    let key = JobKeys::new(&setup.job.name, register.incarnation).marker();
+    let bytes = match io.block_on(setup.archive.read(&key, None)) {
+        Ok(bytes) => bytes,
+        Err(ArchiveError::Missing { .. }) => return Ok(()),
+        Err(error) => return Err(failure::archive(error)),
+    };
+    let marker: Marker =
+        MARKER.decode(&bytes).map_err(|error| RunError::Corrupt(format!("object {key} {error}; restore it from a copy")))?;
+    if marker.job != setup.job.name || marker.incarnation != register.incarnation {
+        return Err(RunError::Corrupt(format!("object {key} names job {} and another incarnation; restore it from a copy", marker.job)));
+    }
+    Ok(())
 }
 
 /// The tasks of each stage, given the plans of file inputs.

@@ -13,7 +13,7 @@ use crate::commit::{Committer, Order};
 use crate::event::Event;
 use crate::failure;
 use crate::input::Inputs;
-use crate::ready::{Ready, Turn, Urgency};
+use crate::ready::{Ready, Urgency};
 use crate::save::{Frozen, Saver};
 use crate::setup::RunError;
 use crate::threads::{Shutdown, Threads};
@@ -119,8 +119,8 @@ fn work(cells: &[Cell], ready: &Ready, events: &Sender<Event>) {
         let outcome = cell.task().turn(cell);
         match outcome {
             Ok(turn) => ready.done(index, turn),
+            // A task that has failed is never made ready again: another turn of it would fail for a reason that hides this one.
             Err(error) => {
-                ready.done(index, Turn::Park);
                 if events.send(Event::Failed(error)).is_err() {
                     break;
                 }

@@ -3,8 +3,8 @@
 
 use async_trait::async_trait;
 use gregor_model::manifest::ObjectRef;
-use gregor_model::names::{Boot, CheckpointNumber, Term};
-use gregor_model::register::Register;
+use gregor_model::names::{Boot, CheckpointNumber, SavepointName, Term};
+use gregor_model::register::{Register, SavepointRecord, StreamRecord};
 use gregor_model::start::Begin;
 
 use crate::error::CoordinationError;
@@ -41,8 +41,8 @@ pub trait Coordinator: Send + Sync {
     /// There is another spec, or see [`CoordinationError`].
     async fn set_spec(&self, spec: &ObjectRef) -> Result<(), CoordinationError>;
 
-    /// Creates checkpoint `number` at `created_at_ms` (milliseconds since 1970), and drops records beyond `keep` (16 at least). The permit is
-    /// what confirming it takes.
+    /// Creates checkpoint `number` at `created_at_ms` (milliseconds since 1970), and in the same write retires restore points beyond `keep`
+    /// (see `Register::create`). The permit is what confirming it takes.
     ///
     /// # Errors
     /// The number was used, another checkpoint is undecided, or see [`CoordinationError`].
@@ -60,6 +60,38 @@ pub trait Coordinator: Send + Sync {
     /// # Errors
     /// The checkpoint is decided already, or see [`CoordinationError`].
     async fn abort(&self, number: CheckpointNumber) -> Result<(), CoordinationError>;
+
+    /// Confirms the checkpoint of this permit as a return to an earlier one: in the same write the branch is raised and `streams` replace those
+    /// of the job. Answers the register after it.
+    ///
+    /// # Errors
+    /// As [`confirm`](Self::confirm).
+    async fn go_back(&self, permit: CommitPermit, manifest: &ObjectRef, streams: &[StreamRecord]) -> Result<Register, CoordinationError>;
+
+    /// Gives a restore point a name, at `created_at_ms`. In one write that conflicts with its retirement. Needs no claim: anybody may name a
+    /// checkpoint while the job runs, where the coordinator lets several processes in.
+    ///
+    /// # Errors
+    /// It is no restore point (any more), the name is taken, or see [`CoordinationError`].
+    async fn save_point(
+        &self,
+        name: &SavepointName,
+        number: CheckpointNumber,
+        created_at_ms: u64,
+    ) -> Result<SavepointRecord, CoordinationError>;
+
+    /// Deletes a savepoint. Needs no claim.
+    ///
+    /// # Errors
+    /// There is none of this name, or see [`CoordinationError`].
+    async fn delete_savepoint(&self, name: &SavepointName) -> Result<(), CoordinationError>;
+
+    /// Waits until this boot may show something to the outside (final names of output files): at once where nobody else can take the job;
+    /// otherwise not while the last contact is so long ago that another host may have taken it, and then only if none has.
+    ///
+    /// # Errors
+    /// Another boot claimed the job, or the contact did not come back in time.
+    async fn may_show(&self) -> Result<(), CoordinationError>;
 }
 
 /// The right to confirm one checkpoint, once: made by creating it under a valid claim, used up by [`Coordinator::confirm`]. It can't be copied,

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use gregor_model::keys::DEFAULT_TENANT;
 use gregor_model::manifest::ObjectRef;
-use gregor_model::names::{Boot, CheckpointNumber, JobName, Term};
-use gregor_model::register::{REGISTER, Register};
+use gregor_model::names::{Boot, CheckpointNumber, JobName, SavepointName, Term};
+use gregor_model::register::{Forbidden, REGISTER, Register, SavepointRecord, StreamRecord};
 use gregor_model::start::Begin;
 use gregor_model::steps::{DurableStep, StepFailure, Steps, durable};
 
@@ -92,7 +92,9 @@ impl Coordinator for LocalCoordinator {
 
     async fn create(&self, number: CheckpointNumber, created_at_ms: u64, keep: u32) -> Result<CommitPermit, CoordinationError> {
         self.blocking(move |shared| {
-            shared.change(None, |register| register.create(number, created_at_ms, keep).map_err(CoordinationError::forbidden(&shared.job)))
+            shared.change(None, |register| {
+                register.create(number, created_at_ms, keep).map_err(CoordinationError::forbidden(&shared.job)).map(drop)
+            })
         })
         .await
         .map(|register| CommitPermit::of(&register))
@@ -115,6 +117,36 @@ impl Coordinator for LocalCoordinator {
         })
         .await
         .map(drop)
+    }
+
+    async fn go_back(&self, permit: CommitPermit, manifest: &ObjectRef, streams: &[StreamRecord]) -> Result<Register, CoordinationError> {
+        let (manifest, streams) = (manifest.clone(), streams.to_vec());
+        self.blocking(move |shared| {
+            shared.change(Some(permit.claim()), |register| {
+                register.go_back(permit.number(), manifest, streams).map_err(CoordinationError::forbidden(&shared.job))
+            })
+        })
+        .await
+    }
+
+    async fn save_point(
+        &self,
+        name: &SavepointName,
+        number: CheckpointNumber,
+        created_at_ms: u64,
+    ) -> Result<SavepointRecord, CoordinationError> {
+        let name = name.clone();
+        self.blocking(move |shared| shared.name(|register| register.save_point(&name, number, created_at_ms))).await
+    }
+
+    async fn delete_savepoint(&self, name: &SavepointName) -> Result<(), CoordinationError> {
+        let name = name.clone();
+        self.blocking(move |shared| shared.name(|register| register.delete_savepoint(&name))).await
+    }
+
+    async fn may_show(&self) -> Result<(), CoordinationError> {
+        // The lock on `--data` is held until the process ends.
+        Ok(())
     }
 }
 
@@ -178,6 +210,19 @@ impl Shared {
         }
         change(&mut next)?;
         self.replace(&mut state, next)
+    }
+
+    /// Changes the names of checkpoints, which takes no claim: the lock on `--data`, which the caller holds, keeps all others out.
+    fn name<T>(&self, change: impl FnOnce(&mut Register) -> Result<T, Forbidden>) -> Result<T, CoordinationError> {
+        let mut state = self.lock()?;
+        let claimed = matches!(*state, State::Claimed(_));
+        let Some(mut next) = self.known(&state)? else { return Err(self.fenced("the job was never begun")) };
+        let named = change(&mut next).map_err(CoordinationError::forbidden(&self.job))?;
+        let next = self.replace(&mut state, next)?;
+        if !claimed {
+            *state = State::Unclaimed(Some(next));
+        }
+        Ok(named)
     }
 
     fn fenced(&self, reason: &str) -> CoordinationError {

@@ -10,8 +10,10 @@ use gregor_coordination::local::data::{DATA, Version};
 use gregor_model::digest::Digest;
 use gregor_model::document::Kind;
 use gregor_model::manifest::{ManifestRef, ObjectRef};
-use gregor_model::names::{Attempt, Boot, Branch, CheckpointNumber, Generation, HostId, Incarnation, JobName, StreamName, Term};
-use gregor_model::register::{CheckpointRecord, REGISTER, Register, Status, StreamRecord};
+use gregor_model::names::{
+    Attempt, Boot, Branch, CheckpointNumber, Generation, HostId, Incarnation, JobName, SavepointName, StreamName, Term,
+};
+use gregor_model::register::{CheckpointRecord, REGISTER, Register, SavepointRecord, Status, StreamRecord};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +26,13 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(fixture: &str, kin
         String::from_utf8(bytes).unwrap(),
         "{fixture} is written differently"
     );
+}
+
+/// A document of an older version is read as the same thing.
+fn check_old<T: DeserializeOwned + PartialEq + Debug>(fixture: &str, kind: Kind, expected: &T) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(kind.decode::<T>(&bytes).as_ref(), Ok(expected), "{fixture} is read differently");
 }
 
 fn object(key: &str) -> ObjectRef {
@@ -46,7 +55,12 @@ fn register() -> Register {
         attempt: Attempt(4),
         boot: Boot(u128::MAX),
         spec: Some(object("spec")),
-        streams: vec![StreamRecord { name: StreamName::new("words").unwrap(), incarnation: Incarnation(9), partitions: 8 }],
+        streams: vec![StreamRecord {
+            name: StreamName::new("words").unwrap(),
+            incarnation: Incarnation(9),
+            partitions: 8,
+            ancestors: vec![],
+        }],
         created: CheckpointNumber(9),
         latest: Some(ManifestRef { number: CheckpointNumber(7), object: object("manifests/7") }),
         checkpoints: vec![
@@ -54,17 +68,31 @@ fn register() -> Register {
             record(8, 1_795_255_210_000, Status::Aborted, None),
             record(9, 1_795_255_220_000, Status::Created, None),
         ],
+        savepoints: vec![],
     }
 }
 
-#[test]
-fn registers_of_version_1_are_read_and_written() {
-    assert_eq!(register().check(&register().job), Ok(()));
-    check("register-v1", REGISTER, &register());
+/// What version 2 added.
+fn with_savepoint() -> Register {
+    let incarnation = Incarnation(10);
+    let words = StreamRecord { name: StreamName::new("words").unwrap(), incarnation, partitions: 8, ancestors: vec![Incarnation(9)] };
+    let savepoint = SavepointRecord {
+        name: SavepointName::new("before-the-change").unwrap(),
+        number: CheckpointNumber(3),
+        created_at_ms: 1_795_255_215_000,
+        manifest: object("manifests/3"),
+    };
+    Register { streams: vec![words], savepoints: vec![savepoint], ..register() }
 }
 
 #[test]
-fn a_new_register_of_version_1_is_read_and_written() {
+fn registers_of_version_2_are_read_and_written() {
+    assert_eq!(with_savepoint().check(&register().job), Ok(()));
+    check("register-v2", REGISTER, &with_savepoint());
+}
+
+#[test]
+fn registers_of_version_1_are_read() {
     let fresh = Register {
         incarnation: Incarnation(1),
         branch: Branch(0),
@@ -79,7 +107,8 @@ fn a_new_register_of_version_1_is_read_and_written() {
         checkpoints: vec![],
         ..register()
     };
-    check("register-new-v1", REGISTER, &fresh);
+    check_old("register-v1", REGISTER, &register());
+    check_old("register-new-v1", REGISTER, &fresh);
 }
 
 #[test]

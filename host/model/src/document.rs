@@ -10,7 +10,7 @@
 //! | kind | version | body | where |
 //! |---|---|---|---|
 //! | `data` | 1 | the host's id (`coordination::local::data::Version`) | `<data>/version` |
-//! | `register` | 1 | [`Register`](crate::register::Register) | `<data>/coordination/<tenant>/<job>` |
+//! | `register` | 2 | [`Register`](crate::register::Register) | `<data>/coordination/<tenant>/<job>` |
 //! | `marker` | 1 | [`Marker`](crate::spec::Marker) | archive: `marker`, `tombstone`; output folders: `._gregor` |
 //! | `spec` | 1 | [`Spec`](crate::spec::Spec) | archive: `specs/…` |
 //! | `plan` | 1 | [`Plan`](crate::plan::Plan) | archive: `plans/…` |

@@ -53,8 +53,8 @@ pub const PART_BYTES: u64 = 64 * MIB;
 pub const DOCUMENT_BYTES_MAX: u64 = 256 * MIB;
 /// Every how many checkpoints a full manifest is written; from the checkpoint page.
 pub const FULL_MANIFEST_EVERY: u64 = 64;
-/// Checkpoint records that the coordinator keeps at least, so that `checkpoint list` has something to show.
-pub const CHECKPOINT_RECORDS_MIN: usize = 16;
+/// Savepoints of a job: each is a record of the register, and pins what it reaches in the archive.
+pub const SAVEPOINTS_MAX: usize = 256;
 /// Bytes of deltas below which an apply goes through write batches, above through ingestion; from the checkpoint page.
 pub const APPLY_BATCH_BYTES: u64 = 4 * MIB;
 /// Bytes applied after which a store is flushed and marked; from the checkpoint page.

@@ -83,6 +83,10 @@ name!(
     JobName, "job", "a-z 0-9 _ -", lower_or_dash
 );
 name!(
+    /// A savepoint's name.
+    SavepointName, "savepoint", "a-z 0-9 _ -", lower_or_dash
+);
+name!(
     /// A stage's name; file names are made of it, so it has no dash.
     StageName, "stage", "a-z 0-9 _", lower
 );

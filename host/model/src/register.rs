@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::document::Kind;
-use crate::limits::CHECKPOINT_RECORDS_MIN;
+use crate::limits::SAVEPOINTS_MAX;
 use crate::manifest::{ManifestRef, ObjectRef};
-use crate::names::{Attempt, Boot, Branch, CheckpointNumber, Generation, Incarnation, JobName, StreamName, Term};
+use crate::names::{Attempt, Boot, Branch, CheckpointNumber, Generation, Incarnation, JobName, SavepointName, StreamName, Term};
 
-/// How the register of the `local` coordinator is stored.
-pub const REGISTER: Kind = Kind { name: "register", version: 1 };
+/// How the register of the `local` coordinator is stored. Version 1 had no savepoints, no ancestors of streams, and kept the records of
+/// checkpoints that were no restore points any more.
+pub const REGISTER: Kind = Kind { name: "register", version: 2 };
 
 /// What coordination knows of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +40,11 @@ pub struct Register {
     pub created: CheckpointNumber,
     /// The last confirmed checkpoint.
     pub latest: Option<ManifestRef>,
-    /// The last checkpoints, in the order of their numbers.
+    /// The last confirmed, which are restore points, the last aborted, and the one that is being made, in the order of their numbers.
     pub checkpoints: Vec<CheckpointRecord>,
+    /// Checkpoints that are kept until somebody deletes them, in the order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub savepoints: Vec<SavepointRecord>,
 }
 
 /// A stream of the job.
@@ -53,6 +57,24 @@ pub struct StreamRecord {
     pub incarnation: Incarnation,
     /// Its partitions.
     pub partitions: u32,
+    /// Incarnations that it had before the job went back to an earlier checkpoint, the oldest first. A position in one of them that the
+    /// checkpoint gone back to holds is the same place in this one, which began with their records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<Incarnation>,
+}
+
+/// A checkpoint with a name: it is kept until somebody deletes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SavepointRecord {
+    /// Its name.
+    pub name: SavepointName,
+    /// The checkpoint.
+    pub number: CheckpointNumber,
+    /// When it was named, milliseconds since 1970.
+    pub created_at_ms: u64,
+    /// The checkpoint's manifest.
+    pub manifest: ObjectRef,
 }
 
 /// One checkpoint.
@@ -110,6 +132,23 @@ pub enum Forbidden {
     /// It is not there, or was decided already.
     #[error("checkpoint {0} is not waiting for a decision")]
     NotOpen(CheckpointNumber),
+    /// It is no restore point: it was not confirmed, or it was retired.
+    #[error("checkpoint {0} is no restore point (any more); `gregor checkpoint list` names those that are")]
+    NotKept(CheckpointNumber),
+    /// The name is taken.
+    #[error("savepoint {name} is there already, of checkpoint {number}; choose another name, or delete it first")]
+    SavepointTaken {
+        /// The name.
+        name: SavepointName,
+        /// What it names.
+        number: CheckpointNumber,
+    },
+    /// There is no such savepoint.
+    #[error("there is no savepoint {0}; `gregor savepoint list` names those that are")]
+    NoSavepoint(SavepointName),
+    /// There are too many.
+    #[error("there are {SAVEPOINTS_MAX} savepoints already; delete one first")]
+    TooManySavepoints,
 }
 
 impl Register {
@@ -119,23 +158,32 @@ impl Register {
         self.checkpoints.iter().find(|record| record.status == Status::Created).map(|record| record.number)
     }
 
-    /// Creates N. `keep` is the job's `checkpoint.keep`; older records beyond it (at least 16) are dropped.
+    /// Creates N, and retires restore points beyond `keep` (at least one is kept), and aborted checkpoints likewise: their records go. Answers
+    /// the numbers of those.
     ///
     /// # Errors
     /// N was used, or a checkpoint is undecided.
-    pub fn create(&mut self, number: CheckpointNumber, created_at_ms: u64, keep: u32) -> Result<(), Forbidden> {
+    pub fn create(&mut self, number: CheckpointNumber, created_at_ms: u64, keep: u32) -> Result<Vec<CheckpointNumber>, Forbidden> {
         if number <= self.created {
             return Err(Forbidden::NumberUsed { number, created: self.created });
         }
         if let Some(undecided) = self.undecided() {
             return Err(Forbidden::Undecided(undecided));
         }
+        let retired = self.retiring(keep);
         self.created = number;
+        self.checkpoints.retain(|record| !retired.contains(&record.number));
         self.checkpoints.push(CheckpointRecord { number, created_at_ms, status: Status::Created, manifest: None });
-        let most = CHECKPOINT_RECORDS_MIN.max(usize::try_from(keep).unwrap_or(usize::MAX));
-        let surplus = self.checkpoints.len().saturating_sub(most);
-        self.checkpoints.drain(..surplus);
-        Ok(())
+        Ok(retired)
+    }
+
+    /// The records that retire when the next checkpoint is created: confirmed ones before the last `keep`, and aborted ones likewise.
+    fn retiring(&self, keep: u32) -> Vec<CheckpointNumber> {
+        let keep = usize::try_from(keep).unwrap_or(usize::MAX).max(1);
+        let of = |status| self.checkpoints.iter().rev().filter(move |record| record.status == status).skip(keep);
+        let mut retiring: Vec<_> = of(Status::Confirmed).chain(of(Status::Aborted)).map(|record| record.number).collect();
+        retiring.sort_unstable();
+        retiring
     }
 
     /// Confirms N: its manifest is the truth from now on.
@@ -157,6 +205,66 @@ impl Register {
     pub fn abort(&mut self, number: CheckpointNumber) -> Result<(), Forbidden> {
         self.open(number)?.status = Status::Aborted;
         Ok(())
+    }
+
+    /// Confirms N as a return to an earlier checkpoint: a new branch begins with its manifest. `streams` replace those that there were.
+    ///
+    /// # Errors
+    /// N is not waiting for a decision.
+    pub fn go_back(&mut self, number: CheckpointNumber, manifest: ObjectRef, streams: Vec<StreamRecord>) -> Result<(), Forbidden> {
+        self.confirm(number, manifest)?;
+        self.branch = self.branch.next();
+        self.streams = streams;
+        Ok(())
+    }
+
+    /// Gives a restore point a name; the same name for the same checkpoint again is no change.
+    ///
+    /// # Errors
+    /// It is no restore point, the name is taken, or there are too many.
+    pub fn save_point(&mut self, name: &SavepointName, number: CheckpointNumber, created_at_ms: u64) -> Result<SavepointRecord, Forbidden> {
+        if let Some(taken) = self.savepoints.iter().find(|savepoint| savepoint.name == *name) {
+            let same = taken.number == number;
+            let refused = || Forbidden::SavepointTaken { name: name.clone(), number: taken.number };
+            return if same { Ok(taken.clone()) } else { Err(refused()) };
+        }
+        if self.savepoints.len() >= SAVEPOINTS_MAX {
+            return Err(Forbidden::TooManySavepoints);
+        }
+        let manifest = self.restore_point(number).ok_or(Forbidden::NotKept(number))?.object;
+        let savepoint = SavepointRecord { name: name.clone(), number, created_at_ms, manifest };
+        self.savepoints.push(savepoint.clone());
+        self.savepoints.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(savepoint)
+    }
+
+    /// Deletes a savepoint: its checkpoint is kept no longer than others.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn delete_savepoint(&mut self, name: &SavepointName) -> Result<(), Forbidden> {
+        let before = self.savepoints.len();
+        self.savepoints.retain(|savepoint| savepoint.name != *name);
+        if self.savepoints.len() < before { Ok(()) } else { Err(Forbidden::NoSavepoint(name.clone())) }
+    }
+
+    /// The manifest of a confirmed checkpoint that is kept.
+    #[must_use]
+    pub fn restore_point(&self, number: CheckpointNumber) -> Option<ManifestRef> {
+        self.restore_points().into_iter().find(|kept| kept.number == number)
+    }
+
+    /// Everything that the job can go back to, and so all that must not be collected: confirmed checkpoints that have not retired, savepoints,
+    /// and the latest. In the order of their numbers, each once.
+    #[must_use]
+    pub fn restore_points(&self) -> Vec<ManifestRef> {
+        let confirmed = self.checkpoints.iter().filter_map(|record| Some((record.number, record.manifest.clone()?)));
+        let named = self.savepoints.iter().map(|savepoint| (savepoint.number, savepoint.manifest.clone()));
+        let latest = self.latest.iter().map(|latest| (latest.number, latest.object.clone()));
+        let mut kept: Vec<_> = confirmed.chain(named).chain(latest).map(|(number, object)| ManifestRef { number, object }).collect();
+        kept.sort_by_key(|kept| kept.number);
+        kept.dedup_by_key(|kept| kept.number);
+        kept
     }
 
     fn open(&mut self, number: CheckpointNumber) -> Result<&mut CheckpointRecord, Forbidden> {
@@ -186,7 +294,12 @@ mod tests {
             created: CheckpointNumber(0),
             latest: None,
             checkpoints: vec![],
+            savepoints: vec![],
         }
+    }
+
+    fn name(text: &str) -> SavepointName {
+        SavepointName::new(text).unwrap()
     }
 
     fn object(key: &str) -> ObjectRef {
@@ -214,12 +327,58 @@ mod tests {
     }
 
     #[test]
-    fn records_are_bounded_but_the_highest_number_is_not_forgotten() {
+    fn only_restore_points_and_what_came_after_them_are_kept_and_the_highest_number_is_not_forgotten() {
         let mut register = register();
-        for number in 1..=100 {
-            register.create(CheckpointNumber(number), 0, 20).unwrap();
-            register.confirm(CheckpointNumber(number), object("m")).unwrap();
+        for number in (1..=100).map(CheckpointNumber) {
+            let retired = register.create(number, 0, 3).unwrap();
+            assert!(retired.iter().all(|retired| register.restore_point(*retired).is_none()), "{retired:?}");
+            if number.0 % 7 == 0 {
+                register.abort(number).unwrap();
+            } else {
+                register.confirm(number, object("m")).unwrap();
+            }
+            assert!(register.checkpoints.len() <= 7, "{number}: {:?}", register.checkpoints);
         }
-        assert_eq!((register.checkpoints.len(), register.created), (20, CheckpointNumber(100)));
+        let kept: Vec<u64> = register.restore_points().iter().map(|kept| kept.number.0).collect();
+        assert_eq!((kept, register.created), (vec![96, 97, 99, 100], CheckpointNumber(100)));
+    }
+
+    #[test]
+    fn a_job_that_never_comes_to_a_checkpoint_collects_no_records() {
+        let mut register = register();
+        for number in (1..=100).map(CheckpointNumber) {
+            register.create(number, 0, 3).unwrap();
+            register.abort(number).unwrap();
+        }
+        assert_eq!((register.checkpoints.len(), register.created), (4, CheckpointNumber(100)));
+    }
+
+    #[test]
+    fn a_savepoint_keeps_its_checkpoint_until_it_is_deleted() {
+        let mut register = register();
+        for number in (1..=20).map(CheckpointNumber) {
+            register.create(number, 0, 1).unwrap();
+            register.confirm(number, object("m")).unwrap();
+            if number.0 == 2 {
+                register.save_point(&name("two"), number, 5).unwrap();
+                assert_eq!(register.save_point(&name("two"), number, 6).unwrap().created_at_ms, 5);
+            }
+        }
+        assert!(register.restore_point(CheckpointNumber(2)).is_some());
+        assert_eq!(register.save_point(&name("three"), CheckpointNumber(3), 7), Err(Forbidden::NotKept(CheckpointNumber(3))));
+        let taken = Forbidden::SavepointTaken { name: name("two"), number: CheckpointNumber(2) };
+        assert_eq!(register.save_point(&name("two"), CheckpointNumber(20), 7), Err(taken));
+        register.delete_savepoint(&name("two")).unwrap();
+        assert_eq!(register.delete_savepoint(&name("two")), Err(Forbidden::NoSavepoint(name("two"))));
+        assert!(register.restore_point(CheckpointNumber(2)).is_none());
+    }
+
+    #[test]
+    fn going_back_is_a_confirmation_that_begins_a_branch() {
+        let mut register = register();
+        register.create(CheckpointNumber(1), 0, 3).unwrap();
+        assert_eq!(register.go_back(CheckpointNumber(2), object("m"), vec![]), Err(Forbidden::NotOpen(CheckpointNumber(2))));
+        register.go_back(CheckpointNumber(1), object("m"), vec![]).unwrap();
+        assert_eq!((register.branch, register.latest.map(|latest| latest.number)), (Branch(1), Some(CheckpointNumber(1))));
     }
 }

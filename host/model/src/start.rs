@@ -50,6 +50,7 @@ impl Register {
             created: CheckpointNumber(0),
             latest: None,
             checkpoints: Vec::new(),
+            savepoints: Vec::new(),
         }
     }
 
@@ -140,7 +141,8 @@ mod tests {
     }
 
     fn begin(boot: u128) -> Begin {
-        let streams = vec![StreamRecord { name: StreamName::new("s").unwrap(), incarnation: Incarnation(boot), partitions: 2 }];
+        let streams =
+            vec![StreamRecord { name: StreamName::new("s").unwrap(), incarnation: Incarnation(boot), partitions: 2, ancestors: vec![] }];
         Begin { boot: Boot(boot), fresh: Incarnation(boot), streams }
     }
 

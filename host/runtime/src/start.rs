@@ -229,6 +229,7 @@ fn claim(setup: &Setup, io: &Handle, found: Found) -> Result<Started, RunError> 
         name: name.clone(),
         incarnation: incarnation_of_stream(setup.fresh, name.as_str()),
         partitions,
+        ancestors: Vec::new(),
     });
     let begin = Begin { boot: setup.boot, fresh: setup.fresh, streams: streams.collect() };
     let mut register = io.block_on(setup.coordinator.begin(&begin)).map_err(failure::coordination)?;

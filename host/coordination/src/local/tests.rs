@@ -29,7 +29,8 @@ fn job() -> JobName {
 }
 
 fn begin(boot: u128) -> Begin {
-    let streams = vec![StreamRecord { name: StreamName::new("words").unwrap(), incarnation: Incarnation(boot), partitions: 8 }];
+    let streams =
+        vec![StreamRecord { name: StreamName::new("words").unwrap(), incarnation: Incarnation(boot), partitions: 8, ancestors: vec![] }];
     Begin { boot: Boot(boot), fresh: Incarnation(boot), streams }
 }
 
@@ -64,11 +65,11 @@ fn modelled() -> Vec<Option<Register>> {
     type Move = dyn FnMut(&mut Register);
     let mut moves: Vec<Box<Move>> = vec![
         Box::new(|register| register.set_spec(&object("spec")).unwrap()),
-        Box::new(|register| register.create(CheckpointNumber(1), 10, 3).unwrap()),
+        Box::new(|register| drop(register.create(CheckpointNumber(1), 10, 3).unwrap())),
         Box::new(|register| register.confirm(CheckpointNumber(1), object("m1")).unwrap()),
-        Box::new(|register| register.create(CheckpointNumber(2), 20, 3).unwrap()),
+        Box::new(|register| drop(register.create(CheckpointNumber(2), 20, 3).unwrap())),
         Box::new(|register| register.abort(CheckpointNumber(2)).unwrap()),
-        Box::new(|register| register.create(CheckpointNumber(3), 30, 3).unwrap()),
+        Box::new(|register| drop(register.create(CheckpointNumber(3), 30, 3).unwrap())),
         Box::new(|register| register.confirm(CheckpointNumber(3), object("m3")).unwrap()),
     ];
     for make in &mut moves {

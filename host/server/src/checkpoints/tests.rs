@@ -99,6 +99,7 @@ fn job(folder: &std::path::Path) -> (Register, LocalStore, Vec<u64>) {
         created: CheckpointNumber(4),
         latest: chain.last().cloned(),
         checkpoints: chain.iter().skip(1).map(record).chain([aborted]).collect(),
+        savepoints: vec![],
     };
     (register, archive, lengths)
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use gregor_model::coordinator::Phase;
 use gregor_model::due::{Activity, Budget, Change, Facts, Waiting};
 
-use super::{Ended, Flight, Stopping, Success, Supervisor};
+use super::ending::{Stopping, Success};
+use super::{Ended, Flight, Supervisor};
 use crate::cell::Figures;
 
 impl Supervisor {

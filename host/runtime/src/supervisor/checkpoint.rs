@@ -1,0 +1,179 @@
+//! One checkpoint at a time: created, asked for, sealed, confirmed, told. `model` decides, by what has happened, what follows; here it is carried
+//! out. Refuses a second permit for a number, and to go on after a manifest of its own that does not follow from its own history.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use gregor_coordination::CommitPermit;
+use gregor_model::coordinator::{Content, Move, Observed, Patience};
+use gregor_model::manifest::{Manifest, ManifestRef, ObjectRef};
+use gregor_model::names::{CheckpointNumber, TaskId};
+use gregor_model::seal::{PublishedRun, SavedGroup, Sealing, seal};
+
+use super::{Flight, Supervisor, over};
+use crate::cell::ConfirmedSegment;
+use crate::commit::Order;
+use crate::event::Saved;
+use crate::ready::Urgency;
+use crate::setup::{Report, RunError};
+
+/// The checkpoint that is being made.
+#[derive(Default)]
+pub(super) struct Current {
+    pub(super) permit: Option<CommitPermit>,
+    pub(super) created_at: Duration,
+    pub(super) created_at_ms: u64,
+    /// What its manifest was sealed from.
+    pub(super) groups: Vec<Saved>,
+    pub(super) runs: Vec<PublishedRun>,
+    pub(super) manifest: Option<(Manifest, ObjectRef)>,
+}
+
+impl Supervisor {
+    /// Begins the next checkpoint.
+    pub(super) fn begin_checkpoint(&mut self) -> Result<(), RunError> {
+        let number = self.parts.created.next();
+        let ids = |flights: &[Flight], wanted: &[Flight]| {
+            let cells = self.parts.cells.iter().zip(flights).filter(|(_, flight)| wanted.contains(flight));
+            cells.map(|(cell, _)| cell.id).collect::<BTreeSet<_>>()
+        };
+        let tasks = ids(&self.flights, &[Flight::None, Flight::Asked]);
+        let content = if self.saved.is_empty() && self.parts.performed.is_empty() { Content::Empty } else { Content::Some };
+        self.current = Current { created_at: self.parts.clock.now(), created_at_ms: self.parts.clock.wall_ms(), ..Current::default() };
+        self.step(Observed::Due { number, tasks, content })
+    }
+
+    /// Tells the machine what happened and carries out what it answers.
+    pub(super) fn step(&mut self, observed: Observed) -> Result<(), RunError> {
+        let settings = &self.parts.job.checkpoint;
+        let patience = Patience { grace: settings.grace, deadline: settings.deadline };
+        match self.phase.step(observed, patience) {
+            Move::Wait => Ok(()),
+            Move::Create(number) => {
+                self.parts.created = number;
+                self.order(Order::Create(number, self.current.created_at_ms))
+            }
+            Move::Ask(_) => {
+                self.ask();
+                Ok(())
+            }
+            Move::Seal(number, left_out) => self.seal(number, left_out),
+            Move::Confirm(number) => self.confirm(number),
+            Move::Abort(number) => self.order(Order::Abort(number)),
+        }
+    }
+
+    /// Asks every task without a segment on its way to freeze.
+    fn ask(&mut self) {
+        for (index, (cell, flight)) in self.parts.cells.iter().zip(&mut self.flights).enumerate() {
+            if *flight == Flight::None {
+                *flight = Flight::Asked;
+                cell.order(|orders| orders.freeze = true);
+                self.parts.ready.wake(index, Urgency::First);
+            }
+        }
+    }
+
+    fn seal(&mut self, number: CheckpointNumber, left_out: BTreeSet<TaskId>) -> Result<(), RunError> {
+        let sealing = Sealing {
+            number,
+            incarnation: self.parts.incarnation,
+            branch: self.parts.branch,
+            term: self.parts.term,
+            created_at_ms: self.current.created_at_ms,
+            predecessor: self.parts.latest.clone(),
+            left_out,
+            performed: self.parts.performed.clone(),
+        };
+        let saved = std::mem::take(&mut self.saved);
+        let groups: Vec<SavedGroup> = saved.iter().map(|saved| saved.group.clone()).collect();
+        let (manifest, runs) = seal(&self.parts.history, &self.parts.job, sealing, &groups)
+            .map_err(|error| RunError::Failed(format!("checkpoint {number} can't be sealed: {error}")))?;
+        self.current.groups = saved;
+        self.current.runs = runs;
+        self.order(Order::Seal(Box::new(manifest)))
+    }
+
+    fn confirm(&mut self, number: CheckpointNumber) -> Result<(), RunError> {
+        let permit = self.current.permit.take().filter(|permit| permit.number() == number);
+        let (Some(permit), Some((_, object))) = (permit, &self.current.manifest) else {
+            return Err(RunError::Failed(format!("checkpoint {number} was to be confirmed without permit or manifest: please report it")));
+        };
+        let object = object.clone();
+        self.order(Order::Confirm(permit, object))
+    }
+
+    /// A task has answered: it has nothing to freeze, or its segment is saved.
+    pub(super) fn answered(&mut self, task: usize, flight: Flight) -> Result<(), RunError> {
+        if let Some(known) = self.flights.get_mut(task) {
+            *known = flight;
+        }
+        let Some(id) = self.parts.cells.get(task).map(|cell| cell.id) else { return Ok(()) };
+        self.step(match flight {
+            Flight::Saved => Observed::Saved(id),
+            Flight::None | Flight::Asked => Observed::Unchanged(id),
+        })
+    }
+
+    /// Segments are in the archive.
+    pub(super) fn take_saved(&mut self, saved: Saved) -> Result<(), RunError> {
+        let tasks: Vec<usize> = saved.deltas.iter().map(|(task, _)| *task).collect();
+        self.saved.push(saved);
+        tasks.into_iter().try_for_each(|task| self.answered(task, Flight::Saved))
+    }
+
+    /// The manifest is the truth: tell everybody.
+    pub(super) fn take_confirmed(&mut self, number: CheckpointNumber) -> Result<(), RunError> {
+        let Current { groups, runs, manifest, created_at, .. } = std::mem::take(&mut self.current);
+        let Some((manifest, object)) = manifest else { return Err(over()) };
+        // Our own manifest must follow from our own history; anything else is a broken invariant, after which nobody goes on.
+        self.parts.history.apply(&manifest).map_err(|error| RunError::Failed(format!("confirmed manifest: {error}; please report it")))?;
+        self.parts.history.forget_chains();
+        self.parts.latest = Some(ManifestRef { number, object });
+        self.confirmed += 1;
+        self.last_confirmed = self.parts.clock.now();
+        let mut memory = BTreeMap::new();
+        let mut bytes = 0;
+        for saved in groups {
+            bytes += saved.bytes;
+            remember(&saved, &mut memory);
+            self.tell_confirmed(saved);
+        }
+        self.publish(runs, &memory);
+        self.parts
+            .performed
+            .retain(|done| manifest.releases.iter().any(|open| (open.task, open.output, &open.name) == (done.0, done.1, &done.2)));
+        self.release(&manifest)?;
+        let took = self.parts.clock.now().saturating_sub(created_at);
+        self.decided()?;
+        let progress = self.progress();
+        self.report(Report::Confirmed { checkpoint: number, took, bytes, progress });
+        self.complete()
+    }
+
+    /// The number is decided, one way or the other.
+    pub(super) fn decided(&mut self) -> Result<(), RunError> {
+        self.last_decision = self.parts.clock.now();
+        self.step(Observed::Decided)
+    }
+
+    /// Tells the tasks of a group that their segments are confirmed.
+    fn tell_confirmed(&mut self, saved: Saved) {
+        for (segment, (task, deltas)) in saved.group.segments.into_iter().zip(saved.deltas) {
+            if let (Some(cell), Some(flight)) = (self.parts.cells.get(task), self.flights.get_mut(task)) {
+                *flight = Flight::None;
+                cell.order(|orders| orders.confirmed = Some(ConfirmedSegment { segment: segment.hash, deltas }));
+                self.parts.ready.wake(task, Urgency::First);
+            }
+        }
+    }
+}
+
+/// Remembers where the bytes of a group's runs are, by part and place.
+fn remember(saved: &Saved, memory: &mut BTreeMap<(String, u64), Bytes>) {
+    let Some(part) = &saved.group.part else { return };
+    for (at, bytes) in part.footer.runs.iter().zip(&saved.runs) {
+        memory.insert((part.object.key.clone(), at.offset), bytes.clone());
+    }
+}

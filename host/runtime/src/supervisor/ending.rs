@@ -1,0 +1,69 @@
+//! How a job comes to its end: output files that are released, `_SUCCESS` after the last of them, and a stop that was asked for. Refuses `_SUCCESS`
+//! before every task has ended and every release is performed.
+
+use std::time::Duration;
+
+use gregor_model::manifest::Manifest;
+
+use super::Supervisor;
+use crate::commit::Order;
+use crate::ready::Urgency;
+use crate::setup::{Command, RunError};
+
+/// Whether `_SUCCESS` is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Success {
+    /// It is too early.
+    Open,
+    /// It was ordered.
+    Ordered,
+    /// It is there, or there is no output folder.
+    Done,
+}
+
+/// A stop that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stopping {
+    /// Nobody did.
+    No,
+    /// At the latest at this time.
+    Until(Duration),
+}
+
+impl Supervisor {
+    /// Orders the releases that are open and not yet under way.
+    pub(super) fn release(&mut self, manifest: &Manifest) -> Result<(), RunError> {
+        let mut wanted = Vec::new();
+        for open in &manifest.releases {
+            let name = (open.task, open.output, open.name.clone());
+            if !self.parts.performed.contains(&name) && self.releasing.insert(name) {
+                wanted.push(open.clone());
+            }
+        }
+        if wanted.is_empty() { Ok(()) } else { self.order(Order::Release(wanted)) }
+    }
+
+    /// Orders `_SUCCESS` once every task has ended and every release is performed.
+    pub(super) fn complete(&mut self) -> Result<(), RunError> {
+        if self.success == Success::Open && self.all_ended() && self.releasing.is_empty() {
+            self.success = Success::Ordered;
+            return self.order(Order::Succeed);
+        }
+        Ok(())
+    }
+
+    /// Closes the inputs of all tasks, and says until when the job may take to end.
+    pub(super) fn stop(&mut self, command: Command) -> Result<(), RunError> {
+        let now = self.parts.clock.now();
+        let until = match command {
+            Command::Stop => now + self.parts.job.checkpoint.stop_timeout,
+            Command::StopNow => now,
+        };
+        self.stopping = Stopping::Until(until);
+        for (index, cell) in self.parts.cells.iter().enumerate() {
+            cell.order(|orders| orders.close = true);
+            self.parts.ready.wake(index, Urgency::First);
+        }
+        Ok(())
+    }
+}

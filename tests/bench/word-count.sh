@@ -14,30 +14,13 @@ readonly dir=$PWD/target/bench
 export LC_ALL=C
 
 rm -rf "$dir"
-mkdir -p "$dir/input"
+mkdir -p "$dir/in"
 cat /usr/share/common-licenses/* >"$dir/text"
 copies=$((${MB:-250} * 1000000 / 8 / $(stat -c %s "$dir/text") + 1))
 for file in 1 2 3 4 5 6 7 8; do
-    seq "$copies" | xargs -I{} cat -- "$dir/text" >"$dir/input/$file.txt"
+    seq "$copies" | xargs -I{} cat -- "$dir/text" >"$dir/in/$file.txt"
 done
-cat >"$dir/job.toml" <<'JOB'
-name = "wordcount"
-
-[[stage]]
-name = "split"
-component = "../plugins/rust/split.wasm"
-inputs  = { lines = { from = "input", format = "lines" } }
-outputs = { words = { to = "stream://words", partitions = 4 } }
-
-[[stage]]
-name = "count"
-component = "../plugins/rust/count.wasm"
-inputs  = { words = { from = "stream://words" } }
-outputs = { counts = { to = "output", format = "tsv" } }
-
-[checkpoint]
-interval = "1 s"
-JOB
+sed "s|{plugins}|../plugins|; s|{interval}|1 s|" tests/demo/job.toml >"$dir/job.toml"
 
 # Runs a command; leaves wall seconds and CPU seconds in `wall` and `cpu`.
 timed() {
@@ -54,13 +37,13 @@ median() {
 echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1); commit $(git rev-parse --short HEAD 2>/dev/null || echo '?'); rustc $(rustc -V | cut -d' ' -f2)"
 : >"$dir/figures"
 for ((round = 1; round <= ${RUNS:-5}; round++)); do
-    rm -rf "$dir/.gregor" "$dir/output"
+    rm -rf "$dir/.gregor" "$dir/out"
     timed "$gregor" run "$dir/job.toml"
     ours=$wall ours_cpu=$cpu
     pauses=$(grep -o 'pause-p99=[^ ]*' "$dir/stderr")
-    timed "$reference" "$dir/input/"*
+    timed "$reference" "$dir/in/"*
     sort "$dir/stdout" >"$dir/plain.tsv"
-    sort "$dir"/output/part-count-* | cmp - "$dir/plain.tsv"
+    sort "$dir"/out/part-count-* | cmp - "$dir/plain.tsv"
     words=$(awk -F '\t' '{ n += $2 } END { printf "%d", n }' "$dir/plain.tsv")
     awk -v w="$words" -v a="$ours" -v ac="$ours_cpu" -v b="$wall" -v bc="$cpu" \
         'BEGIN { printf "%d %.2f %.0f %.3f %.2f %.0f %.3f %.2f\n", w, a, w / a, ac / w * 1e6, b, w / b, bc / w * 1e6, a / b }' >>"$dir/figures"

@@ -62,7 +62,7 @@ prepare() {
         fail "there is no file in TEXT=${TEXT:-/usr/share/common-licenses}; name a folder or files with text"
     fi
     rm -rf "$dir"
-    mkdir -p "$dir/input"
+    mkdir -p "$dir/in"
     : >"$dir/log"
     one=$dir/text
     cat -- "${files[@]}" >"$one"
@@ -72,9 +72,9 @@ prepare() {
     fi
     copies=${REPEAT:-$((input_bytes / bytes + 1))}
     for ((file = 0; file < input_files && file < copies; file++)); do
-        repeated "$one" $(((copies + input_files - 1 - file) / input_files)) >"$dir/input/$file.txt"
+        repeated "$one" $(((copies + input_files - 1 - file) / input_files)) >"$dir/in/$file.txt"
     done
-    bytes=$(cat "$dir"/input/* | wc -c)
+    bytes=$(cat "$dir"/in/* | wc -c)
     say "text      ${#files[@]} files, ${copies} times over: $((bytes / 1000000)) MB"
 }
 
@@ -87,25 +87,9 @@ repeated() {
     printf '%s\0' "${names[@]}" | xargs -0 cat --
 }
 
+# The job, of which the benchmark and the tests of the system take copies as well.
 write_job() {
-    cat >"$dir/job.toml" <<'JOB'
-name = "wordcount"
-
-[[stage]]
-name = "split"
-component = "../plugins/rust/split.wasm"
-inputs  = { lines = { from = "input", format = "lines" } }
-outputs = { words = { to = "stream://words", partitions = 4 } }
-
-[[stage]]
-name = "count"
-component = "../plugins/rust/count.wasm"
-inputs  = { words = { from = "stream://words" } }
-outputs = { counts = { to = "output", format = "tsv" } }
-
-[checkpoint]
-interval = "500 ms"
-JOB
+    sed "s|{plugins}|../plugins|; s|{interval}|500 ms|" tests/demo/job.toml >"$dir/job.toml"
 }
 
 # Starts the host; what it says can be read from file descriptor 3.
@@ -152,7 +136,7 @@ run_and_kill() {
     exec 3<&-
     wait "$host" 2>/dev/null || status=$?
     host=''
-    if ((status == 0)) || [[ -e $dir/output/_SUCCESS ]]; then
+    if ((status == 0)) || [[ -e $dir/out/_SUCCESS ]]; then
         fail "the host was done before it could be killed; give it more to do: make demo REPEAT=$((copies * 4))"
     fi
     if ((status != 137)); then
@@ -201,8 +185,8 @@ list_checkpoints() {
 compare() {
     local words
     progress "counting again, plainly"
-    cat "$dir"/output/part-count-* | sort >"$dir/result.tsv"
-    words=$("$reference" "$dir"/input/* 2>&1 >"$dir/plain.tsv")
+    cat "$dir"/out/part-count-* | sort >"$dir/result.tsv"
+    words=$("$reference" "$dir"/in/* 2>&1 >"$dir/plain.tsv")
     sort -o "$dir/plain.tsv" "$dir/plain.tsv"
     say "top ten"
     sort -t $'\t' -k 2,2nr -k 1,1 "$dir/result.tsv" | sed -n '1,10p' | while IFS=$'\t' read -r word count; do

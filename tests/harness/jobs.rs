@@ -1,26 +1,8 @@
 //! Job files that several tests use. Refuses to be clever: each is a text, as a user writes it.
 
-/// Counts words: files in `in` to `out`, a stream of four partitions between, with this interval.
+/// Counts words: files in `in` to `out`, a stream of four partitions between, with this interval. It is the job of the demo.
 pub(crate) fn word_count(interval: &str) -> String {
-    format!(
-        r#"name = "wordcount"
-
-[[stage]]
-name = "split"
-component = "{{plugins}}/rust/split.wasm"
-inputs = {{ lines = {{ from = "in", format = "lines" }} }}
-outputs = {{ words = {{ to = "stream://words", partitions = 4 }} }}
-
-[[stage]]
-name = "count"
-component = "{{plugins}}/rust/count.wasm"
-inputs = {{ words = {{ from = "stream://words" }} }}
-outputs = {{ counts = {{ to = "out", format = "tsv" }} }}
-
-[checkpoint]
-interval = "{interval}"
-"#
-    )
+    include_str!("../demo/job.toml").replace("{interval}", interval)
 }
 
 /// The same, with a third stage that writes each word to `out/words` as it comes, so that every checkpoint releases files; counts go to

@@ -14,7 +14,7 @@ use gregor_model::manifest::{
 };
 use gregor_model::names::{Attempt, Branch, CheckpointNumber, Incarnation, Sequence, StoreName, StreamName, TaskId, Term};
 use gregor_model::part::FooterAt;
-use gregor_model::segment::{DeltaHeader, FileHeader, InputProgress, OnEnd, Position, RunsHeader, SegmentHeader};
+use gregor_model::segment::{DeltaContent, DeltaHeader, FileHeader, InputProgress, OnEnd, Position, RunsHeader, SegmentHeader};
 use gregor_model::steps::Unobserved;
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -57,7 +57,7 @@ fn segment(task: TaskId, parent: Option<Digest>) -> SegmentHeader {
         watermark: Some(1_795_255_199_000),
         component: Digest::of(b"component"),
         schemas: vec![1, 2],
-        delta: vec![DeltaHeader { store: StoreName::new("counts").unwrap(), entries: 3, length: 50, sha256: Digest::of(b"delta") }],
+        delta: vec![DeltaHeader { store: StoreName::new("counts").unwrap(), content: DeltaContent::Changes, entries: 3, length: 50, sha256: Digest::of(b"delta") }],
         runs: RunsHeader { count: 1, records: 5, sha256: Digest::of(b"runs") },
         files: vec![FileHeader { output: 0, temporary: "._x.tmp".to_owned(), length: 9, records: 2, sha256: Digest::of(b"file") }],
     }

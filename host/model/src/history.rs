@@ -1,16 +1,19 @@
-//! What the confirmed manifests of a job add up to: for each task its last segment and the chain of deltas that make its state, for each stream
-//! partition its head, and the releases that are open. Refuses manifests that do not follow each other, segments that do not extend the one
-//! confirmed before (invariant 2 of the checkpoint page), and ranges that leave a gap.
+//! What the confirmed manifests of a job add up to: for each task its last segment, its base and the chain of deltas that make its state, for
+//! each stream partition its head, the parts with runs that somebody has yet to read, and the releases that are open. Refuses manifests that do
+//! not follow each other, segments that do not extend the one confirmed before (invariant 2 of the checkpoint page), bases and merged deltas of
+//! other segments than those in the chain, and ranges that leave a gap.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::digest::Digest;
-use crate::job::Job;
-use crate::manifest::{Manifest, ObjectRef, PartEntry, Release, SegmentEntry};
+use crate::job::{Job, Source};
+use crate::manifest::{Base, Manifest, MergeEntry, ObjectRef, PartEntry, PartRange, Place, Release, SegmentEntry};
 use crate::names::{CheckpointNumber, StoreName, StreamName, TaskId};
-use crate::segment::SegmentHeader;
+use crate::seal::origin_of;
+use crate::segment::{DeltaContent, DeltaHeader, Position, SegmentHeader};
 
 /// What the manifests up to one of them add up to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,35 +24,57 @@ pub struct History {
     pub tasks: BTreeMap<TaskId, TaskHistory>,
     /// Offset after the last confirmed record of each stream partition.
     pub heads: BTreeMap<(StreamName, u32), u64>,
+    /// Parts with runs, in the order of their confirmation; those that every reader has passed go, see [`forget_read`](Self::forget_read).
+    pub parts: Vec<LivePart>,
     /// Output files that wait for their final name.
     pub releases: Vec<Release>,
 }
 
 /// A task, as confirmed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct TaskHistory {
     /// Its last segment.
     pub segment: Digest,
     /// The header of that.
     pub header: SegmentHeader,
-    /// All of its segments, from the first to the last.
+    /// What its chain begins with.
+    pub base: Option<Base>,
+    /// Its segments since the base, from the first to the last.
     pub chain: Vec<Link>,
 }
 
-/// A segment in the chain that makes a task's state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A segment, or several neighbours merged, in the chain that makes a task's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Link {
-    /// The segment.
+    /// The first segment.
+    pub first: Digest,
+    /// The last segment; the same where nothing was merged.
     pub segment: Digest,
+    /// How many segments.
+    pub segments: u64,
     /// Its deltas.
     pub deltas: Vec<DeltaLink>,
 }
 
+impl Link {
+    /// Bytes of its deltas.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.deltas.iter().map(|delta| delta.length).fold(0, u64::saturating_add)
+    }
+}
+
 /// A delta and where it lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct DeltaLink {
     /// The store.
     pub store: StoreName,
+    /// What it holds.
+    #[serde(default, skip_serializing_if = "DeltaContent::is_changes")]
+    pub content: DeltaContent,
     /// The part that holds it.
     pub part: ObjectRef,
     /// First byte in the part.
@@ -60,6 +85,16 @@ pub struct DeltaLink {
     pub sha256: Digest,
     /// Keys in it.
     pub entries: u64,
+}
+
+/// A part with runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LivePart {
+    /// The part.
+    pub part: PartEntry,
+    /// The segments whose runs in it were confirmed: task, attempt, sequence.
+    pub origins: BTreeSet<(TaskId, u64, u64)>,
 }
 
 /// Why manifests do not make a history.
@@ -121,11 +156,21 @@ impl History {
         if predecessor != self.number || self.number.is_some_and(|before| before >= number) {
             return Err(HistoryError::Predecessor { number, predecessor, before: self.number });
         }
+        for entry in &manifest.bases {
+            self.take_base((number, entry.task), &entry.base)?;
+        }
+        for entry in &manifest.merges {
+            self.merge(manifest, entry)?;
+        }
         for entry in &manifest.segments {
             self.extend(manifest, entry)?;
         }
+        let origins: BTreeSet<_> = manifest.segments.iter().map(|entry| origin_of(&entry.header)).collect();
         for part in &manifest.parts {
             self.advance(number, part)?;
+            if !part.ranges.is_empty() {
+                self.parts.push(LivePart { part: part.clone(), origins: origins.clone() });
+            }
         }
         self.releases.clone_from(&manifest.releases);
         self.number = Some(number);
@@ -147,15 +192,38 @@ impl History {
         if entry.header.parent != self.tasks.get(&task).map(|before| before.segment) {
             return Err(HistoryError::Parent { number, task });
         }
-        let deltas = entry.header.delta.iter().zip(&entry.deltas).map(|(delta, place)| {
-            let part = usize::try_from(place.part).ok().and_then(|index| manifest.parts.get(index)).ok_or_else(|| wrong("no such part"))?;
-            let (store, part) = (delta.store.clone(), part.object.clone());
-            Ok(DeltaLink { store, part, offset: place.offset, length: delta.length, sha256: delta.sha256, entries: delta.entries })
-        });
-        let link = Link { segment: entry.hash, deltas: deltas.collect::<Result<_, _>>()? };
-        let mut chain = self.tasks.remove(&task).map(|before| before.chain).unwrap_or_default();
+        let deltas = places(manifest, &entry.header.delta, &entry.deltas).ok_or_else(|| wrong("no such part"))?;
+        let link = Link { first: entry.hash, segment: entry.hash, segments: 1, deltas };
+        let (base, mut chain) = self.tasks.remove(&task).map(|before| (before.base, before.chain)).unwrap_or_default();
         chain.push(link);
-        self.tasks.insert(task, TaskHistory { segment: entry.hash, header: entry.header.clone(), chain });
+        self.tasks.insert(task, TaskHistory { segment: entry.hash, header: entry.header.clone(), base, chain });
+        Ok(())
+    }
+
+    /// A base takes the place of all links up to its segment.
+    fn take_base(&mut self, (number, task): (CheckpointNumber, TaskId), base: &Base) -> Result<(), HistoryError> {
+        let wrong = |problem| HistoryError::Entry { number, task, problem };
+        let history = self.tasks.get_mut(&task).ok_or_else(|| wrong("has a base but was never confirmed"))?;
+        let last = history.chain.iter().position(|link| link.segment == base.segment);
+        let last = last.ok_or_else(|| wrong("the base is of a segment that is not in the confirmed chain"))?;
+        history.chain.drain(..=last);
+        history.base = Some(base.clone());
+        Ok(())
+    }
+
+    /// Merged deltas take the place of the links that they cover.
+    fn merge(&mut self, manifest: &Manifest, entry: &MergeEntry) -> Result<(), HistoryError> {
+        let wrong = |problem| HistoryError::Entry { number: manifest.number, task: entry.task, problem };
+        let history = self.tasks.get_mut(&entry.task).ok_or_else(|| wrong("has merged deltas but was never confirmed"))?;
+        let (first, last) =
+            history.merged(entry).ok_or_else(|| wrong("merged deltas are of segments that are not in the confirmed chain"))?;
+        if entry.places.len() != entry.delta.len() {
+            return Err(wrong("the merged deltas' places do not match them"));
+        }
+        let deltas = places(manifest, &entry.delta, &entry.places).ok_or_else(|| wrong("no such part"))?;
+        let segments = history.chain.iter().take(last + 1).skip(first).map(|link| link.segments).sum();
+        let link = Link { first: entry.first, segment: entry.last, segments, deltas };
+        history.chain.splice(first..=last, [link]);
         Ok(())
     }
 
@@ -195,10 +263,68 @@ impl History {
         self.heads.get(&(stream.clone(), partition)).copied().unwrap_or(0)
     }
 
-    /// Forgets the chains of deltas, which only recovery needs, so that a running job does not grow with the number of its checkpoints.
-    pub fn forget_chains(&mut self) {
-        for task in self.tasks.values_mut() {
-            task.chain.clear();
+    /// Forgets parts whose runs every reader has passed. A stream that no stage of the job reads keeps all of its runs.
+    pub fn forget_read(&mut self, job: &Job) {
+        let mut readers: BTreeMap<&StreamName, Vec<(u16, usize)>> = BTreeMap::new();
+        for (stage_index, stage) in (0_u16..).zip(&job.stages) {
+            for (input_index, input) in stage.inputs.iter().enumerate() {
+                if let Source::Stream { name } = &input.source {
+                    readers.entry(name).or_default().push((stage_index, input_index));
+                }
+            }
         }
+        let Self { tasks, parts, .. } = self;
+        // A reader without a confirmed segment has read nothing.
+        let has_passed = |(stage, input): (u16, usize), range: &PartRange| {
+            let progress = tasks.get(&TaskId { stage, partition: range.partition }).and_then(|task| task.header.inputs.get(input));
+            let end = range.first_offset.saturating_add(range.records);
+            progress.is_some_and(|progress| matches!(progress.position, Position::Stream { offset, .. } if offset >= end))
+        };
+        let is_read = |range: &PartRange| {
+            let of_stream = readers.get(&range.stream).map(Vec::as_slice).unwrap_or_default();
+            !of_stream.is_empty() && of_stream.iter().all(|&reader| has_passed(reader, range))
+        };
+        parts.retain(|live| !live.part.ranges.iter().all(is_read));
     }
+
+    /// Every object of the archive that this history needs, by key: parts with deltas or unread runs, and files of bases.
+    #[must_use]
+    pub fn objects(&self) -> BTreeMap<&str, &ObjectRef> {
+        let bases = self.tasks.values().filter_map(|task| task.base.as_ref()).flat_map(|base| &base.files).map(|file| &file.object);
+        let deltas = self.tasks.values().flat_map(|task| &task.chain).flat_map(|link| &link.deltas).map(|delta| &delta.part);
+        let runs = self.parts.iter().map(|live| &live.part.object);
+        bases.chain(deltas).chain(runs).map(|object| (object.key.as_str(), object)).collect()
+    }
+}
+
+impl TaskHistory {
+    /// Bytes of the deltas since the base.
+    #[must_use]
+    pub fn delta_bytes(&self) -> u64 {
+        self.chain.iter().map(Link::bytes).fold(0, u64::saturating_add)
+    }
+
+    /// The first and the last link that merged deltas cover; none if they cover no whole links.
+    #[must_use]
+    pub fn merged(&self, entry: &MergeEntry) -> Option<(usize, usize)> {
+        let first = self.chain.iter().position(|link| link.first == entry.first)?;
+        let last = self.chain.iter().position(|link| link.segment == entry.last)?;
+        (first <= last).then_some((first, last))
+    }
+
+    /// Whether a base covers links of the chain, all or the first of them.
+    #[must_use]
+    pub fn has_link(&self, segment: Digest) -> bool {
+        self.chain.iter().any(|link| link.segment == segment)
+    }
+}
+
+/// Joins what deltas hold with where they lie; none if a place names no part.
+fn places(manifest: &Manifest, delta: &[DeltaHeader], places: &[Place]) -> Option<Vec<DeltaLink>> {
+    let joined = delta.iter().zip(places).map(|(delta, place)| {
+        let part = usize::try_from(place.part).ok().and_then(|index| manifest.parts.get(index))?;
+        let DeltaHeader { store, content, entries, length, sha256 } = delta.clone();
+        Some(DeltaLink { store, content, part: part.object.clone(), offset: place.offset, length, sha256, entries })
+    });
+    joined.collect()
 }

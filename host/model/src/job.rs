@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::digest::Digest;
-use crate::limits::Limits;
+use crate::limits::{Limits, MIB};
 use crate::names::{JobName, PortName, StageName, StoreName, StreamName, TaskId};
 
 /// A job.
@@ -151,7 +151,7 @@ pub enum OnError {
 
 /// `[checkpoint]` of a job file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", default)]
 pub struct CheckpointSettings {
     /// Where the archive is: a folder, absolute; none = inside `--data`.
     pub location: Option<String>,
@@ -159,12 +159,22 @@ pub struct CheckpointSettings {
     pub interval: Duration,
     /// A new base once the deltas outgrow this share of the last one, in thousandths. Default 500.
     pub threshold_permille: u32,
+    /// A new base at the latest after this time, if anything has changed. Default 1 h.
+    pub base_interval: Duration,
+    /// Bytes a second that bases may take of the archive. Default 64 MiB.
+    pub base_rate_bytes: u64,
     /// Restore points that are kept. Default 3.
     pub keep: u32,
+    /// How long an object that nobody needs any more stays in the archive, for those who are reading it. Default 10 minutes.
+    pub collect_grace: Duration,
+    /// Objects that are deleted a second. Default 200.
+    pub collect_rate: u32,
     /// How long sealing waits for a slow task once another has saved. Default 10 s.
     pub grace: Duration,
     /// How long a checkpoint with nothing saved may take before it is aborted. Default 10 minutes.
     pub deadline: Duration,
+    /// How long the coordinator may be out of reach before the job fails. Default 10 minutes.
+    pub outage_limit: Duration,
     /// How long a stop may take for its last checkpoint. Default 30 s.
     pub stop_timeout: Duration,
 }
@@ -175,9 +185,14 @@ impl Default for CheckpointSettings {
             location: None,
             interval: Duration::from_secs(10),
             threshold_permille: 500,
+            base_interval: Duration::from_secs(3600),
+            base_rate_bytes: 64 * MIB,
             keep: 3,
+            collect_grace: Duration::from_secs(600),
+            collect_rate: 200,
             grace: Duration::from_secs(10),
             deadline: Duration::from_secs(600),
+            outage_limit: Duration::from_secs(600),
             stop_timeout: Duration::from_secs(30),
         }
     }

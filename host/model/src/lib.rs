@@ -20,6 +20,8 @@ pub mod recovery;
 pub mod register;
 pub mod seal;
 pub mod segment;
+pub mod snapshot;
 pub mod spec;
 pub mod start;
 pub mod steps;
+pub mod upkeep;

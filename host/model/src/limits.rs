@@ -51,6 +51,15 @@ pub const BLOCK_RECORDS_MAX: usize = 64 * 1024;
 pub const PART_BYTES: u64 = 64 * MIB;
 /// Bytes of any document of ours (manifest, plan, register): what recovery is willing to read at once.
 pub const DOCUMENT_BYTES_MAX: u64 = 256 * MIB;
+/// Bytes that a base is taken to have at least, when deltas are weighed against it: below it, a new base costs more than a longer chain; from
+/// the checkpoint page.
+pub const BASE_BYTES_MIN: u64 = 4 * MIB;
+/// Links of a chain above which a base is due whatever its deltas weigh; from the checkpoint page.
+pub const CHAIN_LINKS_MAX: usize = 64;
+/// Neighbours of like size that are merged into one delta; from the checkpoint page.
+pub const MERGED_LINKS: usize = 8;
+/// Bytes of deltas that are merged at once: above it a base is nearer than a merge is worth.
+pub const MERGED_BYTES_MAX: u64 = 64 * MIB;
 /// Every how many checkpoints a full manifest is written; from the checkpoint page.
 pub const FULL_MANIFEST_EVERY: u64 = 64;
 /// Savepoints of a job: each is a record of the register, and pins what it reaches in the archive.

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::history::Link;
+use crate::manifest::Base;
 use crate::names::{Branch, CheckpointNumber, Incarnation};
 use crate::register::Register;
 
@@ -27,15 +28,23 @@ pub enum LocalStore {
         /// Index of the first link to apply.
         from: usize,
     },
-    /// Wipe it, and apply the whole chain.
+    /// Wipe it, take the base if there is one, and apply the whole chain.
     Wipe,
 }
 
-/// Judges a local store: it is taken only if what it holds is in the confirmed chain of the same incarnation and branch. Applying a link again
-/// does no harm, deltas hold absolute values only.
+/// Judges a local store: it is taken only if what it holds is the confirmed base, or in the confirmed chain after it, of the same incarnation and
+/// branch. Applying a link again does no harm, deltas hold absolute values only. A segment in the middle of merged deltas is not found, and the
+/// store is wiped: stores are marked before their deltas are merged, so that only a kill right then leads here.
 #[must_use]
-pub fn local_store(held: Option<Held>, (incarnation, branch): (Incarnation, Branch), chain: &[Link]) -> LocalStore {
+pub fn local_store(
+    held: Option<Held>,
+    (incarnation, branch): (Incarnation, Branch),
+    (base, chain): (Option<&Base>, &[Link]),
+) -> LocalStore {
     let Some(held) = held.filter(|held| held.incarnation == incarnation && held.branch == branch) else { return LocalStore::Wipe };
+    if base.is_some_and(|base| base.segment == held.segment) {
+        return LocalStore::Resume { from: 0 };
+    }
     chain.iter().position(|link| link.segment == held.segment).map_or(LocalStore::Wipe, |index| LocalStore::Resume { from: index + 1 })
 }
 
@@ -144,7 +153,12 @@ mod tests {
     use super::*;
 
     fn link(name: &str) -> Link {
-        Link { segment: Digest::of(name.as_bytes()), deltas: vec![] }
+        let segment = Digest::of(name.as_bytes());
+        Link { first: segment, segment, segments: 1, deltas: vec![] }
+    }
+
+    fn base(name: &str) -> Base {
+        Base { segment: Digest::of(name.as_bytes()), created_at_ms: 0, files: vec![] }
     }
 
     #[test]
@@ -155,13 +169,14 @@ mod tests {
         let cases = [
             (held("a"), LocalStore::Resume { from: 1 }),
             (held("c"), LocalStore::Resume { from: 3 }),
+            (held("base"), LocalStore::Resume { from: 0 }),
             (held("unconfirmed"), LocalStore::Wipe),
             (None, LocalStore::Wipe),
             (held("a").map(|held| Held { branch: Branch(2), ..held }), LocalStore::Wipe),
             (held("a").map(|held| Held { incarnation: Incarnation(2), ..held }), LocalStore::Wipe),
         ];
         for (held, expected) in cases {
-            assert_eq!(local_store(held, here, &chain), expected, "{held:?}");
+            assert_eq!(local_store(held, here, (Some(&base("base")), &chain)), expected, "{held:?}");
         }
     }
 

@@ -8,10 +8,10 @@ use thiserror::Error;
 use crate::digest::Digest;
 use crate::history::History;
 use crate::job::{Job, Sink};
-use crate::manifest::{Manifest, ManifestRef, ObjectRef, PartEntry, PartRange, Place, Release, SegmentEntry};
+use crate::manifest::{BaseEntry, Manifest, ManifestRef, MergeEntry, ObjectRef, PartEntry, PartRange, Place, Release, SegmentEntry};
 use crate::names::{Branch, CheckpointNumber, Incarnation, StreamName, TaskId, Term};
 use crate::part::{Footer, FooterAt, Origin, RunAt};
-use crate::segment::{SegmentHeader, final_name};
+use crate::segment::{DeltaHeader, SegmentHeader, final_name};
 
 /// A part that is in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,30 @@ pub struct SavedGroup {
     pub part: Option<SavedPart>,
     /// The segments.
     pub segments: Vec<SavedSegment>,
+}
+
+/// Deltas that were merged and saved together, in one part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedMerges {
+    /// The part.
+    pub part: SavedPart,
+    /// The merges.
+    pub merges: Vec<SavedMerge>,
+}
+
+/// Merged deltas of neighbouring segments of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedMerge {
+    /// The task.
+    pub task: TaskId,
+    /// The first segment that is covered.
+    pub first: Digest,
+    /// The last segment that is covered.
+    pub last: Digest,
+    /// What the deltas hold.
+    pub delta: Vec<DeltaHeader>,
+    /// Where each of them begins in the part.
+    pub offsets: Vec<u64>,
 }
 
 /// What an offered segment is worth.
@@ -89,6 +113,10 @@ pub struct Sealing {
     pub left_out: BTreeSet<TaskId>,
     /// Final names, by folder, of the releases that were performed since.
     pub performed: BTreeSet<(TaskId, u16, String)>,
+    /// Bases that wait for a manifest.
+    pub bases: Vec<BaseEntry>,
+    /// Merged deltas that wait for a manifest.
+    pub merges: Vec<SavedMerges>,
 }
 
 /// A run with the offset of its first record.
@@ -139,11 +167,50 @@ pub fn seal(history: &History, job: &Job, sealing: Sealing, groups: &[SavedGroup
     }
     segments.sort_by_key(|entry| entry.header.task);
     let releases = releases(history, job, &sealing, &segments)?;
-    let Sealing { number, incarnation, branch, term, created_at_ms, predecessor, left_out, .. } = sealing;
+    let Sealing { number, incarnation, branch, term, created_at_ms, predecessor, left_out, bases, merges, .. } = sealing;
+    let bases = bases.into_iter().filter(|entry| is_taken(history, entry)).collect();
+    let merges = take_merges(history, merges, &mut parts);
     let left_out = left_out.into_iter().collect();
-    let manifest =
-        Manifest { number, incarnation, branch, term, created_at_ms, predecessor, pages: None, segments, parts, left_out, releases };
+    let manifest = Manifest {
+        number,
+        incarnation,
+        branch,
+        term,
+        created_at_ms,
+        predecessor,
+        pages: None,
+        full: None,
+        segments,
+        parts,
+        left_out,
+        releases,
+        bases,
+        merges,
+    };
     Ok((manifest, published))
+}
+
+/// Whether a base's segment is in the confirmed chain; one that is not was made under an attempt that was replaced.
+fn is_taken(history: &History, entry: &BaseEntry) -> bool {
+    history.tasks.get(&entry.task).is_some_and(|task| task.has_link(entry.base.segment))
+}
+
+/// Merged deltas whose segments are links of the confirmed chain, with their parts.
+fn take_merges(history: &History, saved: Vec<SavedMerges>, parts: &mut Vec<PartEntry>) -> Vec<MergeEntry> {
+    let mut taken = Vec::new();
+    for SavedMerges { part, merges } in saved {
+        let index = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        let entries = merges.into_iter().map(|SavedMerge { task, first, last, delta, offsets }| {
+            let places = offsets.into_iter().map(|offset| Place { part: index, offset }).collect();
+            MergeEntry { task, first, last, delta, places }
+        });
+        let before = taken.len();
+        taken.extend(entries.filter(|entry| history.tasks.get(&entry.task).is_some_and(|task| task.merged(entry).is_some())));
+        if taken.len() > before {
+            parts.push(PartEntry { object: part.object, length: part.length, footer: part.footer_at, ranges: Vec::new() });
+        }
+    }
+    taken
 }
 
 /// Gives offsets to the runs of a part that belong to the segments named, in the order of the footer, and moves the heads. The same in sealing

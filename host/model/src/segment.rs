@@ -111,12 +111,35 @@ pub enum Position {
     },
 }
 
+/// What a delta file holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeltaContent {
+    /// All that changed: puts and deletions. Applied as it is.
+    #[default]
+    Changes,
+    /// The deleted keys again, as puts of nothing: no reader of SST files shows a deletion, and whoever merges deltas must keep them.
+    Deletions,
+}
+
+impl DeltaContent {
+    /// Whether these are changes: what headers leave out.
+    #[must_use]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    pub const fn is_changes(&self) -> bool {
+        matches!(self, Self::Changes)
+    }
+}
+
 /// A store's changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeltaHeader {
     /// The store.
     pub store: StoreName,
+    /// What the file holds.
+    #[serde(default, skip_serializing_if = "DeltaContent::is_changes")]
+    pub content: DeltaContent,
     /// Keys that changed.
     pub entries: u64,
     /// Bytes of the SST file.

@@ -8,7 +8,7 @@ use gregor_model::keys::{JobKeys, number_of_manifest};
 use gregor_model::names::{Attempt, Boot, Branch, CheckpointNumber, Incarnation, JobName, Sequence, StoreName, StreamName, TaskId, Term};
 use gregor_model::part::{Footer, FooterAt, Origin, PART_HEAD, PART_TAIL, Part, PartBuilder};
 use gregor_model::segment::{
-    DeltaHeader, FileHeader, InputProgress, OnEnd, Position, Run, RunsHeader, SegmentHeader, final_name, temporary_name,
+    DeltaContent, DeltaHeader, FileHeader, InputProgress, OnEnd, Position, Run, RunsHeader, SegmentHeader, final_name, temporary_name,
 };
 
 const PART_V1: &[u8] = include_bytes!("fixtures/part-v1");
@@ -50,7 +50,13 @@ fn segment() -> SegmentHeader {
         watermark: Some(i64::MIN),
         component: Digest::of(b"component"),
         schemas: vec![1, 2],
-        delta: vec![DeltaHeader { store: StoreName::new("counts").unwrap(), entries: 3, length: 100, sha256: Digest::of(b"delta") }],
+        delta: vec![DeltaHeader {
+            store: StoreName::new("counts").unwrap(),
+            content: DeltaContent::Changes,
+            entries: 3,
+            length: 100,
+            sha256: Digest::of(b"delta"),
+        }],
         runs: RunsHeader::of(&[run(("words", 2, 1), b"run d"), run(("else", 7, 0), b"run a")]),
         files: vec![FileHeader { output: 0, temporary: "._x.tmp".to_owned(), length: 8, records: 2, sha256: Digest::of(b"file") }],
     }

@@ -154,7 +154,13 @@ impl Saver {
         for delta in &deltas {
             let store = stage.stores.get(usize::from(delta.store)).map(|store| store.name.clone());
             let Some(store) = store else { return Err(RunError::Failed(format!("task {name}: delta of an unknown store"))) };
-            header.delta.push(DeltaHeader { store, entries: delta.entries, length: delta.length, sha256: delta.sha256 });
+            header.delta.push(DeltaHeader {
+                store,
+                content: gregor_model::segment::DeltaContent::Changes,
+                entries: delta.entries,
+                length: delta.length,
+                sha256: delta.sha256,
+            });
         }
         let sealed = output.seal().map_err(|error| RunError::Failed(format!("task {name}: {error}")))?;
         header.runs = RunsHeader::of(&sealed.runs.iter().map(|(run, _)| run.clone()).collect::<Vec<_>>());

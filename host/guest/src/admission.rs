@@ -9,9 +9,10 @@ use gregor_model::digest::Digest;
 use gregor_model::job::Store;
 use gregor_model::limits::{COMPONENT_BYTES_MAX, DESCRIBE_TIME, DESCRIPTION_TEXT_BYTES_MAX, PORTS_MAX, STORES_MAX};
 use gregor_model::names::{PortName, StoreName};
-use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
+use wasmparser::{BinaryReaderError, Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use crate::bindings::records;
+use crate::cache::{Cache, Origin};
 use crate::component::{Component, Descriptor, Facts, Lifecycle, Port, Processor};
 use crate::engine::Engine;
 use crate::error::{CallError, Refusal};
@@ -25,15 +26,31 @@ pub(crate) use nobody::Nobody;
 
 mod nobody;
 
-/// See [`Engine::admit`].
-pub(crate) fn admit(engine: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
+/// See [`Engine::admit_from`].
+pub(crate) fn admit(engine: &Engine, cache: Option<&Cache>, bytes: &[u8]) -> Result<Component, Refusal> {
     let facts = inspect(bytes)?;
-    let compiled =
-        wasmtime::component::Component::from_binary(engine.wasmtime(), bytes).map_err(|error| Refusal::Invalid(format!("{error:#}")))?;
+    let found = cache.and_then(|cache| cache.find(engine, facts.digest));
+    let (compiled, origin) = match found {
+        Some(compiled) => (validated(bytes, compiled)?, Origin::Loaded),
+        None => (compile(engine, bytes)?, Origin::Compiled),
+    };
+    tracing::debug!(component = %facts.digest, size = facts.size, ?origin, "the component has its code");
     let exports = Exports::find(&compiled, facts.processor, facts.lifecycle)
         .ok_or_else(|| Refusal::Type("a function is missing in an exported interface".to_owned()))?;
     let said = describe(engine, &compiled, &exports)?;
-    Ok(Component::new(engine.clone(), compiled, (facts, exports), check(said)?))
+    Ok(Component::new(engine.clone(), (compiled, origin), (facts, exports), check(said)?))
+}
+
+/// Compiles, which validates first.
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<wasmtime::component::Component, Refusal> {
+    wasmtime::component::Component::from_binary(engine.wasmtime(), bytes).map_err(|error| Refusal::Invalid(format!("{error:#}")))
+}
+
+/// Gives the compiled form of bytes that are valid. A component that was compiled once is, so this can't fail unless the cache lies; but a
+/// cache saves compiling only, never a check. Which features are served is part of the cache's key, hence all are let through.
+fn validated(bytes: &[u8], compiled: wasmtime::component::Component) -> Result<wasmtime::component::Component, Refusal> {
+    let valid = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes);
+    valid.map(|_| compiled).map_err(|error| Refusal::Invalid(error.to_string()))
 }
 
 /// Reads form and names.

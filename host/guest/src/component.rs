@@ -9,6 +9,7 @@ use gregor_model::job::Store;
 use gregor_model::names::PortName;
 use wasmtime::component::InstancePre;
 
+use crate::cache::Origin;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::link::{Exports, PROCESSOR, SIMPLE_PROCESSOR, link};
@@ -21,6 +22,7 @@ pub struct Component(Arc<Inner>);
 struct Inner {
     engine: Engine,
     compiled: wasmtime::component::Component,
+    origin: Origin,
     facts: Facts,
     descriptor: Arc<Descriptor>,
     exports: Exports,
@@ -99,12 +101,12 @@ impl Component {
     /// A component that passed all checks.
     pub(crate) fn new(
         engine: Engine,
-        compiled: wasmtime::component::Component,
+        (compiled, origin): (wasmtime::component::Component, Origin),
         (facts, exports): (Facts, Exports),
         descriptor: Descriptor,
     ) -> Self {
         let linked = Mutex::new(HashMap::new());
-        Self(Arc::new(Inner { engine, compiled, facts, descriptor: Arc::new(descriptor), exports, linked }))
+        Self(Arc::new(Inner { engine, compiled, origin, facts, descriptor: Arc::new(descriptor), exports, linked }))
     }
 
     /// SHA-256 of its bytes: what it is known by.
@@ -141,6 +143,16 @@ impl Component {
     #[must_use]
     pub fn lifecycle(&self) -> Lifecycle {
         self.0.facts.lifecycle
+    }
+
+    /// Its code.
+    pub(crate) fn compiled(&self) -> &wasmtime::component::Component {
+        &self.0.compiled
+    }
+
+    /// Where its code comes from.
+    pub(crate) fn origin(&self) -> Origin {
+        self.0.origin
     }
 
     /// The engine that it was compiled by.

@@ -1,11 +1,14 @@
 //! The engine: wasmtime with the settings that matter here, its pool of memory, and the ticker. One for each process. Refuses options that no
 //! address space can hold.
 
+use std::hash::{Hash as _, Hasher};
 use std::sync::Arc;
 
+use gregor_model::digest::{Digest, Digester};
 use gregor_model::limits::{CORE_INSTANCES_MAX, GUEST_STACK_BYTES, TABLE_ENTRIES_MAX};
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use crate::cache::Cache;
 use crate::component::Component;
 use crate::error::{GuestError, Refusal};
 use crate::ticker::Ticker;
@@ -45,6 +48,8 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     wasmtime: wasmtime::Engine,
     options: EngineOptions,
+    /// See [`Engine::compiler`].
+    compiler: Digest,
     /// Kept running for as long as anything of the engine is.
     _ticker: Ticker,
 }
@@ -58,7 +63,9 @@ impl Engine {
         check(options)?;
         let wasmtime = wasmtime::Engine::new(&config(options)).map_err(|error| GuestError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(wasmtime.clone())?;
-        Ok(Self(Arc::new(Inner { wasmtime, options: *options, _ticker: ticker })))
+        let mut compiler = Digesting(Digester::default());
+        wasmtime.precompile_compatibility_hash().hash(&mut compiler);
+        Ok(Self(Arc::new(Inner { wasmtime, options: *options, compiler: compiler.0.finish(), _ticker: ticker })))
     }
 
     /// Takes an upload in: checks size, form, imports and exports, compiles it, and asks it to describe itself in an instance without
@@ -68,12 +75,27 @@ impl Engine {
     /// # Errors
     /// See [`Refusal`].
     pub fn admit(&self, bytes: &[u8]) -> Result<Component, Refusal> {
-        crate::admission::admit(self, bytes)
+        crate::admission::admit(self, None, bytes)
+    }
+
+    /// As [`Engine::admit`], but takes the compiled form from a cache, where there is one that has it. All checks are made as without it.
+    /// Changes nothing in the cache: see [`Cache::keep`].
+    ///
+    /// # Errors
+    /// See [`Refusal`]; a cache causes none.
+    pub fn admit_from(&self, cache: Option<&Cache>, bytes: &[u8]) -> Result<Component, Refusal> {
+        crate::admission::admit(self, cache, bytes)
     }
 
     /// wasmtime's engine.
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.0.wasmtime
+    }
+
+    /// Digest of all that compiled code depends on beside the component: wasmtime's version, the target with its features, the settings of the
+    /// compiler, and how memories are laid out, which follows from the options.
+    pub(crate) fn compiler(&self) -> Digest {
+        self.0.compiler
     }
 
     /// What the engine was made for.
@@ -85,6 +107,21 @@ impl Engine {
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+/// Lets a SHA-256 digest stand where a hash of 64 bits is expected: two compilers must never be taken for one.
+struct Digesting(Digester);
+
+impl Hasher for Digesting {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The first eight bytes of the digest; whoever wants it all takes the digester.
+    fn finish(&self) -> u64 {
+        let Digest([a, b, c, d, e, f, g, h, ..]) = self.0.clone().finish();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
@@ -154,5 +191,16 @@ mod tests {
         for instances_max in [1, 1000, 20_000] {
             Engine::new(&EngineOptions { instances_max, memory_bytes_max: 64 << 20 }).unwrap();
         }
+    }
+
+    #[test]
+    fn a_compiler_is_known_by_its_settings_and_no_two_are_taken_for_one() {
+        let compiler = |instances_max, memory_bytes_max| {
+            Engine::new(&EngineOptions { instances_max, memory_bytes_max }).unwrap().compiler().to_string()
+        };
+        let few = compiler(4, 1 << 20);
+        assert_eq!(few, compiler(8, 1 << 20), "the number of instances alone changes no code");
+        // So many have no room for 4 GiB each: their memories are laid out otherwise, and accesses are checked.
+        assert_ne!(few, compiler(20_000, 64 << 20));
     }
 }

@@ -21,6 +21,14 @@ pub enum GuestError {
     /// wasmtime cannot start with these options.
     #[error("the wasm engine does not start: {0}; lower the number of instances or their memory")]
     Engine(String),
+    /// The folder for compiled components; guests run without it, only later.
+    #[error("compiled components can't be kept in {path:?}: {reason}")]
+    Cache {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
     /// The thread that watches over calls cannot start.
     #[error("the epoch ticker does not start")]
     Ticker(#[source] std::io::Error),

@@ -13,6 +13,7 @@
 mod admission;
 mod bindings;
 mod budget;
+mod cache;
 mod component;
 mod engine;
 mod error;
@@ -31,6 +32,7 @@ mod services;
 mod stdio;
 mod ticker;
 
+pub use cache::Cache;
 pub use component::{Component, Descriptor, Lifecycle, Port, Processor};
 pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, GuestError, Refusal, ServiceError, StateRefusal};

@@ -8,11 +8,12 @@
 //! <data>/coordination/    the register of each job
 //! <data>/archive/         checkpoints, unless the job's `checkpoint.location` says otherwise
 //! <data>/state/           local stores: a cache that may be deleted while nobody holds the lock
-//! <data>/components/      compiled components: a cache likewise
+//! <data>/components/      compiled components: a cache likewise, of this user alone
 //! ```
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use gregor_model::document::Kind;
@@ -28,7 +29,8 @@ pub const DATA: Kind = Kind { name: "data", version: 1 };
 const VERSION: &str = "version";
 const LOCK: &str = "lock";
 const COORDINATION: &str = "coordination";
-const FOLDERS: [&str; 4] = [COORDINATION, "archive", "state", "components"];
+const COMPONENTS: &str = "components";
+const FOLDERS: [&str; 4] = [COORDINATION, "archive", "state", COMPONENTS];
 
 /// Why a data folder can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -134,7 +136,7 @@ impl DataFolder {
     /// Compiled components.
     #[must_use]
     pub fn components(&self) -> PathBuf {
-        self.path.join("components")
+        self.path.join(COMPONENTS)
     }
 }
 
@@ -192,9 +194,7 @@ fn lock(path: &Path) -> Result<File, DataError> {
 fn make(path: &Path, fresh: HostId) -> Result<Version, DataError> {
     let version = Version { host: fresh };
     let bytes = DATA.encode(&version).map_err(|error| DataError::Unusable { path: path.to_owned(), reason: error.to_string() })?;
-    for folder in FOLDERS {
-        durable::create_folder(&path.join(folder)).map_err(|error| unusable(path, &error))?;
-    }
+    create_folders(path)?;
     durable::replace(&path.join(VERSION), &bytes).map_err(|error| unusable(path, &error))?;
     Ok(version)
 }
@@ -202,10 +202,21 @@ fn make(path: &Path, fresh: HostId) -> Result<Version, DataError> {
 /// Makes sure that a folder that has a version is on the disk, and puts the caches back where they were deleted.
 fn complete(path: &Path, version: Version) -> Result<Version, DataError> {
     durable::settle(&path.join(VERSION)).map_err(|error| unusable(path, &error))?;
+    create_folders(path)?;
+    Ok(version)
+}
+
+/// Creates the folders that are not there.
+fn create_folders(path: &Path) -> Result<(), DataError> {
+    // What lies there is run as machine code: whatever the umask says, nobody else may write to it, from its first moment on.
+    match fs::DirBuilder::new().mode(0o700).create(path.join(COMPONENTS)) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(unusable(path, &error)),
+        Ok(()) | Err(_) => {}
+    }
     for folder in FOLDERS {
         durable::create_folder(&path.join(folder)).map_err(|error| unusable(path, &error))?;
     }
-    Ok(version)
+    Ok(())
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> DataError {

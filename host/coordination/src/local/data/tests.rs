@@ -150,3 +150,14 @@ fn a_file_in_the_folders_place_is_an_error_and_no_panic() {
     assert!(matches!(DataFolder::open(&path, HostId(5)), Err(DataError::Unusable { .. })), "a file is no folder");
     assert_eq!(fs::read(&path).unwrap(), b"x");
 }
+
+#[test]
+fn the_folder_of_compiled_components_is_the_users_alone_also_when_it_is_made_again() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let root = folder();
+    for _ in 0..2 {
+        let components = DataFolder::open(root.path(), HostId(7)).unwrap().components();
+        assert_eq!(fs::metadata(&components).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::remove_dir(&components).unwrap();
+    }
+}

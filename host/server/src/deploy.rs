@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use gregor_guest::{Component, Engine, EngineOptions, Port};
+use gregor_guest::{Cache, Component, Engine, EngineOptions, Port};
 use gregor_model::job::{Input, InvalidJob, Job, Output, Sink, Source, Stage};
 use gregor_model::limits::{COMPONENT_BYTES_MAX, FILE_PARTITIONS_MAX};
 use gregor_model::names::PortName;
@@ -26,18 +26,18 @@ pub(crate) struct Deployed {
     pub(crate) components: Vec<Component>,
 }
 
-/// Deploys a job file.
+/// Deploys a job file. Components whose compiled form is in the cache need not be compiled; all are checked.
 ///
 /// # Errors
 /// A component can't be read or is refused, its ports differ from the job file's, or the stages make no job: all exit 2. The engine does not
 /// start: exit 1.
-pub(crate) fn deploy(file: &JobFile) -> Result<Deployed, Failure> {
+pub(crate) fn deploy(file: &JobFile, cache: Option<&Cache>) -> Result<Deployed, Failure> {
     let options = EngineOptions { instances_max: instances_max(file), memory_bytes_max: file.limits.memory_bytes };
     let engine = Engine::new(&options).map_err(Failure::failed)?;
     let mut components: Vec<Component> = Vec::new();
     let mut stages: Vec<Stage> = Vec::new();
     for stage in &file.stages {
-        let component = admit(&engine, file, &stage.component)?;
+        let component = admit((&engine, cache), file, &stage.component)?;
         stages.push(connect(file, stage, &component)?);
         components.push(component);
     }
@@ -68,12 +68,12 @@ fn partitions_of(file: &JobFile, stream: &str) -> u32 {
     written.next().unwrap_or(1)
 }
 
-fn admit(engine: &Engine, file: &JobFile, component: &At<std::path::PathBuf>) -> Result<Component, Failure> {
+fn admit((engine, cache): (&Engine, Option<&Cache>), file: &JobFile, component: &At<std::path::PathBuf>) -> Result<Component, Failure> {
     let path = component.value.display();
     let refused = |problem: String| Failure::refused(component.error(&file.file, Problem::Conflict(problem)));
     let bytes = read_component(&component.value)
         .map_err(|error| refused(format!("can't read the component {path}: {error}; name its .wasm file")))?;
-    engine.admit(&bytes).map_err(|refusal| refused(format!("the component {path} is refused: {refusal}")))
+    engine.admit_from(cache, &bytes).map_err(|refusal| refused(format!("the component {path} is refused: {refusal}")))
 }
 
 /// Reads a component, but no more than shows that it is too large.

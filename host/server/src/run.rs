@@ -37,9 +37,10 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
 fn prepare_and_run(args: RunArgs, faults: Arc<Faults>) -> Result<Exit, Failure> {
     raise_descriptors();
     let file = job_file::read(&args.job.job).map_err(Failure::refused)?;
-    let deployed = deploy::deploy(&file)?;
+    let data = wiring::data_folder(&args.job, &file);
+    let deployed = deploy::deploy(&file, wiring::compiled(&data).as_ref())?;
     let choices = Choices {
-        data: wiring::data_folder(&args.job, &file),
+        data,
         coordinator: args.job.coordinator,
         steps: faults,
         workers: args.workers.unwrap_or_else(cli::workers_default).get(),

@@ -9,6 +9,7 @@ use gregor_archive::{ArchiveError, LocalStore, Store};
 use gregor_coordination::local::data::{DataError, DataFolder};
 use gregor_coordination::local::{LocalCoordinator, read_register};
 use gregor_coordination::{CoordinationError, Coordinator};
+use gregor_guest::{Cache, Component};
 use gregor_model::job::{CheckpointSettings, Job};
 use gregor_model::keys::JobKeys;
 use gregor_model::names::{Boot, HostId, Incarnation, JobName};
@@ -56,6 +57,20 @@ pub(crate) fn data_folder(args: &JobArgs, file: &JobFile) -> PathBuf {
     args.data.clone().unwrap_or_else(|| file.folder.join(".gregor"))
 }
 
+/// Components that an earlier run compiled, for reading only: a job that is refused leaves nothing behind, so this comes before the data folder
+/// is made and locked. What is wrong with the folder is said once it is locked, by [`wire`].
+pub(crate) fn compiled(data: &Path) -> Option<Cache> {
+    DataFolder::look(data).ok().and_then(|data| Cache::open(&data.components()).ok())
+}
+
+/// Keeps what was compiled for the next start; without it that one takes longer, and nothing else.
+fn keep(data: &DataFolder, components: &[Component]) {
+    match Cache::open(&data.components()) {
+        Ok(cache) => cache.keep(components),
+        Err(error) => tracing::warn!(%error, "every start compiles its components anew"),
+    }
+}
+
 /// Wires a job for a run.
 ///
 /// # Errors
@@ -70,6 +85,7 @@ pub(crate) fn wire(deployed: Deployed, choices: Choices) -> Result<Wired, Failur
             Arc::new(LocalCoordinator::open(&data.coordination(), &job.name, steps).map_err(from_coordination)?)
         }
     };
+    keep(&data, &components);
     let setup = Setup {
         job,
         components,

@@ -58,11 +58,11 @@ fn a_component_that_is_not_there_or_no_component_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("split.wasm");
     let file = parse(Text { file: "job.toml", content: JOB }, folder.path()).unwrap();
-    let missing = deploy(&file).unwrap_err();
+    let missing = deploy(&file, None).unwrap_err();
     let begin = format!("job.toml:6:1: stage \"split\": component: can't read the component {}: No such file or directory", path.display());
     assert!(missing.message().starts_with(&begin), "{}", missing.message());
     std::fs::write(&path, "no component").unwrap();
-    let refused = deploy(&file).unwrap_err();
+    let refused = deploy(&file, None).unwrap_err();
     let begin =
         format!("job.toml:6:1: stage \"split\": component: the component {} is refused: the file is not WebAssembly", path.display());
     assert!(refused.message().starts_with(&begin), "{}", refused.message());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gregor_model::digest::Digest;
 use gregor_model::limits::{APPLIED_MARK_BYTES, APPLY_BATCH_BYTES};
+use gregor_model::segment::DeltaContent;
 use gregor_model::steps::{DurableStep, durable};
 
 use crate::delta::{self, DeltaFile};
@@ -68,7 +69,7 @@ impl Apply {
     }
 
     fn apply(&self, store: u16, layer: &Layer) -> Result<(), StateError> {
-        let delta = self.deltas.iter().find(|delta| delta.store == store);
+        let delta = self.deltas.iter().find(|delta| delta.store == store && delta.content == DeltaContent::Changes);
         let before = if self.local.progress().ingesting.contains(&store) { Way::Ingestion } else { Way::Batch };
         let way = if delta.is_some() { way(before, layer.data_bytes() as u64) } else { Way::Batch };
         let applied = durable(self.local.backend().steps(), DurableStep::DeltaApply, || match (way, delta) {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use gregor_model::steps::Steps;
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, WriteBufferManager};
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, Env, LogLevel, Options, WriteBufferManager};
 
 use crate::local::Local;
 
@@ -45,12 +45,16 @@ struct Shared {
     open: Mutex<Vec<Weak<Local>>>,
     /// Counts uses of stores: what "recently" is measured in.
     uses: AtomicU64,
+    /// Counts folders that were made for work beside the stores: what they are told apart by.
+    scratches: AtomicU64,
 }
 
 impl Backend {
-    /// Makes the caches. `steps` is told of every durable step of every store.
+    /// Makes the caches, and lets compactions of this process, which have threads of their own, give way to all that has work. `steps` is told of
+    /// every durable step of every store.
     #[must_use]
     pub fn new(options: &BackendOptions, steps: Arc<dyn Steps>) -> Self {
+        yield_to_guests();
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
         let buffers = WriteBufferManager::new_write_buffer_manager(options.write_buffer_bytes, false);
         Self(Arc::new(Shared {
@@ -61,6 +65,7 @@ impl Backend {
             open_stores_max: options.open_stores_max.max(1),
             open: Mutex::new(Vec::new()),
             uses: AtomicU64::new(0),
+            scratches: AtomicU64::new(0),
         }))
     }
 
@@ -83,6 +88,11 @@ impl Backend {
     /// The number of the next use of a store.
     pub(crate) fn use_number(&self) -> u64 {
         self.0.uses.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number of the next scratch folder, from 1.
+    pub(crate) fn scratch_number(&self) -> u64 {
+        self.0.scratches.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Takes note of a store that was opened, and closes those least recently used while there are too many. A store in use is left open, so
@@ -114,6 +124,17 @@ impl Backend {
 impl std::fmt::Debug for Backend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Backend").field("open_stores_max", &self.0.open_stores_max).finish_non_exhaustive()
+    }
+}
+
+/// Gives the threads that compact the lowest priority: on a machine with few cores they would preempt guests, and a freeze that waits behind one
+/// for its turn misses its millisecond. Flushes keep theirs: they are short, and an applier waits for them. A compaction that falls behind holds
+/// ingestion back (`LEVEL_ZERO_FILES_MAX`), and with it the inputs, so it gets its turn before level 0 grows.
+fn yield_to_guests() {
+    match Env::new() {
+        // This is RocksDB's one default environment, which all stores of the process share; it outlives this handle.
+        Ok(mut env) => env.lower_thread_pool_cpu_priority(),
+        Err(error) => tracing::warn!(%error, "compactions run at the priority of guests, and may hold them up"),
     }
 }
 

@@ -1,8 +1,11 @@
-//! A frozen map on its way into the archive: for each changed store one sorted SST file of puts and point deletes. Refuses ranges and merges: a
-//! delta holds absolute values only, so applying it twice is applying it once.
+//! A frozen map on its way into the archive: for each changed store one sorted SST file of puts and point deletes, and where keys were deleted a
+//! second one that lists them, for whoever merges deltas. Refuses ranges and merge operands: a delta holds absolute values only, so applying it
+//! twice is applying it once.
 //!
 //! The file is RocksDB's own format (block-based table, lz4, bloom filter), so that it can be ingested as it is. Two files with the same content
 //! differ in bytes; equality means keys and values.
+
+pub(crate) mod writer;
 
 use std::fs::File;
 use std::io::Read;
@@ -10,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gregor_model::digest::{Digest, Digester};
+use gregor_model::segment::DeltaContent;
 use gregor_model::steps::{DurableStep, durable};
-use rocksdb::SstFileWriter;
 
 use crate::backend::Backend;
 use crate::error::StateError;
 use crate::index::{FIND_MANY, warm};
 use crate::layer::Layer;
+use writer::{DeltaWriter, path_of};
 
 /// Bytes read at once when a file is hashed.
 const HASH_CHUNK_BYTES: usize = 256 * 1024;
@@ -26,6 +30,8 @@ const HASH_CHUNK_BYTES: usize = 256 * 1024;
 pub struct DeltaFile {
     /// The store, by its number in the component's description.
     pub store: u16,
+    /// What the file holds.
+    pub content: DeltaContent,
     /// Where the file is.
     pub path: PathBuf,
     /// Its length in bytes.
@@ -54,27 +60,15 @@ impl Frozen {
         self.layers.iter().map(|(_, layer)| layer.bytes() as u64).sum()
     }
 
-    /// Writes one file for each changed store, `<stem>-<store number>.sst` in `folder`, which must exist. Sorts, writes and hashes: about half a
-    /// microsecond a key, so not on a task's thread. The files are not synced: what is durable is the copy in the archive.
+    /// Writes the changes of each changed store, `<stem>-<store number>.sst` in `folder`, which must exist; and, where keys were deleted, these
+    /// once more, `<stem>-<store number>-deleted.sst`: see [`DeltaContent`]. Sorts, writes and hashes: about half a microsecond a key, so not on a
+    /// task's thread. The files need not be durable: what is durable is the copy in the archive.
     ///
     /// # Errors
     /// A file can't be written. What was written is removed; the call may be repeated.
     pub fn write_deltas(&self, folder: &Path, stem: &str) -> Result<Vec<DeltaFile>, StateError> {
-        let mut deltas = Vec::with_capacity(self.layers.len());
-        for (store, layer) in self.layers.iter() {
-            let path = folder.join(format!("{stem}-{store}.sst"));
-            let written = durable(self.backend.steps(), DurableStep::DeltaWrite, || write(&self.backend, layer, &path));
-            match written {
-                Ok((length, sha256)) => deltas.push(DeltaFile { store: *store, path, length, sha256, entries: layer.len() as u64 }),
-                Err(error) => {
-                    for path in deltas.iter().map(|delta| &delta.path).chain([&path]) {
-                        remove(path);
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        Ok(deltas)
+        let layers = self.layers.iter().map(|(store, layer)| (*store, layer));
+        write_stores(&self.backend, (folder, stem), layers, |layer, writer| write(layer, writer))
     }
 }
 
@@ -88,9 +82,9 @@ impl DeltaFile {
     /// Checks that the file is what it is said to be.
     pub(crate) fn check(&self) -> Result<(), StateError> {
         let altered = |reason: String| StateError::Altered { path: self.path.clone(), reason };
-        let (length, sha256) = digest_of(&self.path).map_err(|error| StateError::Broken {
-            folder: self.path.clone(),
+        let (length, sha256) = digest_of(&self.path).map_err(|error| StateError::Unfinished {
             action: "read a delta",
+            path: self.path.clone(),
             reason: error.to_string(),
         })?;
         if length != self.length {
@@ -112,11 +106,35 @@ pub(crate) fn remove(path: &Path) {
     }
 }
 
-/// Writes a layer as an SST file, and answers its length and digest.
-fn write(backend: &Backend, layer: &Layer, path: &Path) -> Result<(u64, Digest), StateError> {
-    let failed = |reason: String| StateError::Broken { folder: path.to_owned(), action: "write a delta", reason };
-    let mut writer = SstFileWriter::create(backend.family_options());
-    writer.open(path).map_err(|error| failed(error.to_string()))?;
+/// Writes the files of several stores, all of them or none; `fill` adds the keys of one.
+pub(crate) fn write_stores<T>(
+    backend: &Backend,
+    place: (&Path, &str),
+    stores: impl Iterator<Item = (u16, T)>,
+    mut fill: impl FnMut(T, &mut DeltaWriter<'_>) -> Result<(), StateError>,
+) -> Result<Vec<DeltaFile>, StateError> {
+    let mut deltas: Vec<DeltaFile> = Vec::new();
+    for (store, content) in stores {
+        let written = durable(backend.steps(), DurableStep::DeltaWrite, || {
+            let mut writer = DeltaWriter::new(backend, place, store);
+            fill(content, &mut writer)?;
+            writer.finish()
+        });
+        match written {
+            Ok(files) => deltas.extend(files),
+            Err(error) => {
+                deltas.iter().for_each(|delta| remove(&delta.path));
+                // A step may be made to fail when its files are there.
+                [DeltaContent::Changes, DeltaContent::Deletions].iter().for_each(|content| remove(&path_of(place, store, *content)));
+                return Err(error);
+            }
+        }
+    }
+    Ok(deltas)
+}
+
+/// Adds a layer.
+fn write(layer: &Layer, writer: &mut DeltaWriter<'_>) -> Result<(), StateError> {
     for some in layer.order().chunks(FIND_MANY) {
         // In order of the keys is in no order of the memory.
         warm(some.iter().map(|&entry| layer.key(entry)));
@@ -124,16 +142,14 @@ fn write(backend: &Backend, layer: &Layer, path: &Path) -> Result<(u64, Digest),
             match layer.value(entry) {
                 Some(value) => writer.put(layer.key(entry), value),
                 None => writer.delete(layer.key(entry)),
-            }
-            .map_err(|error| failed(error.to_string()))?;
+            }?;
         }
     }
-    writer.finish().map_err(|error| failed(error.to_string()))?;
-    digest_of(path).map_err(|error| failed(error.to_string()))
+    Ok(())
 }
 
 /// Length and digest of a file.
-fn digest_of(path: &Path) -> std::io::Result<(u64, Digest)> {
+pub(crate) fn digest_of(path: &Path) -> std::io::Result<(u64, Digest)> {
     let mut file = File::open(path)?;
     let mut digester = Digester::default();
     let mut chunk = vec![0; HASH_CHUNK_BYTES];

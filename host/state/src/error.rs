@@ -44,11 +44,21 @@ pub enum StateError {
     #[error("the changes of one store since its last freeze fill 4 GiB; lower limits.dirty-bytes so that checkpoints come sooner")]
     Full,
     /// A file from the archive is not what its name says: the archive is damaged, not this store.
-    #[error("the delta {path} is not what was saved: {reason}; restore the archive from a copy")]
+    #[error("{path} is not what was saved: {reason}; restore the archive from a copy")]
     Altered {
-        /// The local copy.
+        /// The local copy: a delta, or an image or a file of one.
         path: PathBuf,
         /// What differs.
+        reason: String,
+    },
+    /// Work beside the store failed: a delta, an image, a merge. The store is as it was, and the work may be tried again.
+    #[error("failed to {action} at {path}: {reason}; the store is as it was, free or repair the disk")]
+    Unfinished {
+        /// What failed.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
         reason: String,
     },
     /// The caller broke the order of calls: a defect of ours, after which nobody goes on.

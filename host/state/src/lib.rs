@@ -19,6 +19,15 @@
 //! | `marker.tmp` | the next marker while it is written |
 //! | `db/` | RocksDB; one column family a store, named `s-<store>` |
 //!
+//! And in folders that the caller names and empties at every start:
+//!
+//! | name | what |
+//! |---|---|
+//! | `<stem>-<store number>.sst` | what changed in a store: puts and deletions, as RocksDB ingests them |
+//! | `<stem>-<store number>-deleted.sst` | the deleted keys once more, as puts of nothing: for [`merge`], which can't read deletions; never applied |
+//! | `image-<n>/` | hard links to the files of `db/` at one segment: what a base is made of; see [`Image`] |
+//! | `merge-<n>/` | RocksDB in which deltas are merged; gone when that is done |
+//!
 //! Refuses: to be async (all of it blocks and says so), to read a clock, to decide when a checkpoint is due, to know the archive, to go on after
 //! a failed write to the disk, and to trust a length, a file or a counter that it hasn't checked.
 
@@ -28,9 +37,11 @@ mod counter;
 mod cursor;
 mod delta;
 mod error;
+mod image;
 mod index;
 mod layer;
 mod local;
+mod merge;
 mod overlay;
 mod store;
 mod task;
@@ -40,5 +51,7 @@ pub use backend::{Backend, BackendOptions};
 pub use cursor::{CursorId, Direction, KeyRange};
 pub use delta::{DeltaFile, Frozen};
 pub use error::StateError;
+pub use image::{Image, ImageFile, ImageSource};
 pub use local::marker::Marker;
+pub use merge::merge;
 pub use task::{Slot, TaskStores};

@@ -4,6 +4,7 @@
 //! What RocksDB holds is a cache of what the archive holds, so it has no log of its own: after a kill it is as old as its last flush, and the
 //! marker says at least how old that is.
 
+mod image;
 pub(crate) mod marker;
 
 use std::path::{Path, PathBuf};
@@ -15,8 +16,8 @@ use gregor_model::limits::LEVEL_ZERO_FILES_MAX;
 use gregor_model::names::{Branch, Incarnation, StoreName};
 use gregor_model::steps::{DurableStep, durable};
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, FlushOptions, IngestExternalFileOptions, ReadOptions,
-    WaitForCompactOptions, WriteBatch,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, FlushOptions, IngestExternalFileOptions, Options,
+    ReadOptions, WaitForCompactOptions, WriteBatch,
 };
 
 use crate::backend::Backend;
@@ -215,15 +216,16 @@ impl Local {
         db.flush_cf(self.family(&db, store)?).map_err(|error| self.fail("flush", &error))
     }
 
-    /// Flushes all families, then writes the marker. Does nothing when nothing was ever applied: then there is nothing to say.
-    pub(crate) fn mark(self: &Arc<Self>) -> Result<(), StateError> {
+    /// Flushes all families, then writes the marker, and answers the segment that it names. Does nothing when nothing was ever applied: then there
+    /// is nothing to say.
+    pub(crate) fn mark(self: &Arc<Self>) -> Result<Option<Digest>, StateError> {
         self.check()?;
         // Taken before the flush: the marker says *at least*.
         let (owner, applied) = {
             let progress = self.progress();
             (progress.owner, progress.applied)
         };
-        let Some(segment) = applied else { return Ok(()) };
+        let Some(segment) = applied else { return Ok(None) };
         let Some((incarnation, branch)) = owner else {
             return Err(StateError::Misuse("a store is marked before it has an owner"));
         };
@@ -234,7 +236,7 @@ impl Local {
         });
         marked.map_err(|error| self.poisoned("mark the store", error))?;
         self.progress().unmarked_bytes = 0;
-        Ok(())
+        Ok(Some(segment))
     }
 
     /// Removes everything: first the marker, so that a kill half-way leaves nothing that looks valid.
@@ -337,23 +339,32 @@ impl Local {
         if let Disk::Open(db) = disk {
             return Ok(Arc::clone(db));
         }
+        std::fs::create_dir_all(self.folder.join(DB)).map_err(|error| self.poison("create the store's folder", error.to_string()))?;
+        let db = self.open_files(self.backend.db_options()).map_err(|(action, error)| self.fail(action, &error))?;
+        Ok(self.opened(disk, db))
+    }
+
+    /// Opens RocksDB's folder, or says what failed.
+    fn open_files(&self, options: &Options) -> Result<DB, (&'static str, rocksdb::Error)> {
         let path = self.folder.join(DB);
-        std::fs::create_dir_all(&path).map_err(|error| self.poison("create the store's folder", error.to_string()))?;
         let mut names: Vec<String> = self.stores.iter().map(family_name).collect();
         if path.join(CURRENT).exists() {
             // Stores that an older version of the component had: RocksDB wants all families opened.
-            let found = DB::list_cf(self.backend.db_options(), &path).map_err(|error| self.fail("list the families", &error))?;
-            names.extend(found);
+            names.extend(DB::list_cf(options, &path).map_err(|error| ("list the families", error))?);
         }
         names.push(DEFAULT_COLUMN_FAMILY_NAME.to_owned());
         names.sort();
         names.dedup();
         let families = names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, self.backend.family_options().clone()));
-        let db = DB::open_cf_descriptors(self.backend.db_options(), &path, families).map_err(|error| self.fail("open RocksDB", &error))?;
+        DB::open_cf_descriptors(options, &path, families).map_err(|error| ("open RocksDB", error))
+    }
+
+    /// Takes note that RocksDB is open.
+    fn opened(self: &Arc<Self>, disk: &mut Disk, db: DB) -> Arc<DB> {
         let db = Arc::new(db);
         *disk = Disk::Open(Arc::clone(&db));
         self.backend.opened(self);
-        Ok(db)
+        db
     }
 
     fn family<'a>(&self, db: &'a DB, store: u16) -> Result<&'a ColumnFamily, StateError> {
@@ -371,12 +382,17 @@ impl Local {
 
     fn remove_all(&self) -> Result<(), StateError> {
         durable(self.backend.steps(), DurableStep::StoreWipe, || {
-            marker::remove(&self.folder).map_err(|error| self.poison("remove the marker", error.to_string()))?;
-            match std::fs::remove_dir_all(self.folder.join(DB)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(self.poison("remove the store", error.to_string())),
-                _ => Ok(()),
-            }
+            self.remove_files().map_err(|(action, error)| self.poison(action, error.to_string()))
         })
+    }
+
+    /// Removes the marker, then RocksDB's folder, or says what failed.
+    fn remove_files(&self) -> Result<(), (&'static str, std::io::Error)> {
+        marker::remove(&self.folder).map_err(|error| ("remove the marker", error))?;
+        match std::fs::remove_dir_all(self.folder.join(DB)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(("remove the store", error)),
+            _ => Ok(()),
+        }
     }
 
     /// Takes the store out of use because RocksDB failed. Where it found damage the marker goes, so that the next start rebuilds the store

@@ -1,16 +1,20 @@
 //! Checkpoints and recovery of a task's stores. All of it happens between calls, on the task's own worker. Refuses, as misuse, every order of
 //! calls that would put a segment into RocksDB which isn't confirmed, or lose one.
 
+use std::path::Path;
+
 use gregor_model::digest::Digest;
 use gregor_model::limits::APPLIED_MARK_BYTES;
 use gregor_model::names::{Branch, Incarnation};
+use gregor_model::segment::DeltaContent;
 use gregor_model::steps::{DurableStep, durable};
 
 use super::{Slot, TaskStores};
 use crate::apply::{Applied, Apply};
 use crate::cursor::{Direction, KeyRange};
-use crate::delta::{DeltaFile, Frozen};
+use crate::delta::{self, DeltaFile, Frozen};
 use crate::error::StateError;
+use crate::image::ImageSource;
 use crate::index::Swept;
 use crate::local::marker::Marker;
 use crate::store::Store;
@@ -107,8 +111,8 @@ impl TaskStores {
         Ok(())
     }
 
-    /// Puts the deltas of one segment into RocksDB, after those of the segments before it. The files are consumed. Restoring a segment again,
-    /// and all that follow it, changes nothing.
+    /// Puts the deltas of one segment, or of several that were merged, into RocksDB, after those of the segments before. The files are consumed;
+    /// those that list deletions are not read, and need not be given. Restoring a segment again, and all that follow it, changes nothing.
     ///
     /// # Errors
     /// A file isn't what it is said to be; the store is unknown; Misuse: the task has changes; or the disk fails.
@@ -117,23 +121,57 @@ impl TaskStores {
         if self.dirty_bytes() > 0 {
             return Err(StateError::Misuse("a restore into stores that have changes"));
         }
-        deltas.iter().try_for_each(DeltaFile::check)?;
+        let (changes, deletions): (Vec<_>, Vec<_>) = deltas.into_iter().partition(|delta| delta.content == DeltaContent::Changes);
+        // All that can be refused is refused before anything is changed.
+        for delta in &changes {
+            self.store(delta.store)?;
+            delta.check()?;
+        }
         // What was read before is older than what comes.
         self.forget();
         let mut bytes = 0;
-        for delta in &deltas {
-            self.store(delta.store)?;
+        for delta in &changes {
             let ingested = durable(self.local.backend().steps(), DurableStep::StoreRestore, || self.local.ingest(delta.store, &delta.path));
             ingested.map_err(|error| self.local.poisoned("restore a delta", error))?;
             bytes += delta.length;
         }
+        deletions.iter().for_each(|delta| delta::remove(&delta.path));
         let due = {
             let mut progress = self.local.progress();
             progress.applied = Some(segment);
             progress.unmarked_bytes += bytes;
             progress.unmarked_bytes >= APPLIED_MARK_BYTES && progress.owner.is_some()
         };
-        if due { self.local.mark() } else { Ok(()) }
+        if due { self.local.mark().map(drop) } else { Ok(()) }
+    }
+
+    /// What an image is taken from: cheap, and made between calls. The image itself is work for the applier of this task.
+    #[must_use]
+    pub fn image(&self) -> ImageSource {
+        ImageSource::new(self.local.clone())
+    }
+
+    /// Makes the files of an image the store, as it was at `segment`. `folder` holds exactly these files, whose digests the caller has checked, is
+    /// on the file system of the store, and is moved. Files that the caller has just written need not be durable yet: they are synced here. Stores
+    /// that the task has and the image has not are empty. Where an owner is set, the marker names `segment` afterwards.
+    ///
+    /// # Errors
+    /// Misuse: the task has changes, or the store was not wiped. `Altered`: RocksDB refuses the files; wipe the store. `Unfinished`: they can't be
+    /// moved or opened. Only when a later step fails, the store is out of order.
+    pub fn restore_image(&mut self, segment: Digest, folder: &Path) -> Result<(), StateError> {
+        self.check_idle()?;
+        if self.dirty_bytes() > 0 {
+            return Err(StateError::Misuse("an image is restored into stores that have changes"));
+        }
+        // What was read before was read from an empty store.
+        self.forget();
+        self.local.adopt(folder)?;
+        let owned = {
+            let mut progress = self.local.progress();
+            progress.applied = Some(segment);
+            progress.owner.is_some()
+        };
+        if owned { self.mark() } else { Ok(()) }
     }
 
     /// Flushes everything that was applied and writes the marker. Nothing is written when nothing was ever applied.
@@ -141,7 +179,7 @@ impl TaskStores {
     /// # Errors
     /// Misuse: nobody said whose state this is. Or the disk fails; then the store is out of order.
     pub fn mark(&mut self) -> Result<(), StateError> {
-        self.local.mark()
+        self.local.mark().map(drop)
     }
 
     /// Visits every key and value of every store (number, key, value), in order: for tests and `verify`.

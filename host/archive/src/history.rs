@@ -1,89 +1,157 @@
-//! The chain of manifests: from the latest back through predecessors to the last full one, and through its pages to the first. Refuses a chain
-//! with a gap, a number that does not fall on the way back, and another incarnation: what is read adds up to the whole history or to nothing.
+//! The chain of manifests: from the latest back through predecessors to the last full one, which says itself what all before it add up to.
+//! Refuses a chain with a gap, a number that does not fall on the way back, another incarnation, and pages that are not what they are called:
+//! what is read adds up to the whole history or to nothing.
 //!
 //! ```text
-//! manifest 130 ──► 129 ──► 128 (full) ─┬─ page 1..63   manifests 1 to 63
-//!                                      └─ page 64..127 manifests 64 (full) to 127
+//! manifest 130 ──► 129 ──► 128 (full) ─┬─ pages of tasks   what is confirmed of each after 127
+//!                                      └─ pages of parts   runs that somebody has yet to read
 //! ```
-//! In a page manifests are without their own list of pages: with it, pages would grow with the square of a job's age.
+//! Version 1 had pages of manifests instead: all of them, from the first. They are read, and never written any more.
 
+use std::collections::BTreeMap;
+
+use gregor_model::digest::Digest;
+use gregor_model::document::Kind;
+use gregor_model::history::History;
 use gregor_model::keys::JobKeys;
-use gregor_model::limits::FULL_MANIFEST_EVERY;
-use gregor_model::manifest::{MANIFEST, Manifest, ManifestRef, PAGE, PageRef};
-use gregor_model::names::Term;
+use gregor_model::manifest::{Full, MANIFEST, Manifest, ManifestRef, ObjectRef, PAGE, PageRef};
+use gregor_model::names::{CheckpointNumber, Term};
+use gregor_model::snapshot::{PARTS, Pages, TASKS};
+use serde::Serialize;
 
 use crate::error::ArchiveError;
 use crate::object::{create_document, read_document};
 use crate::store::Store;
 
-/// All manifests from the job's first to `latest`, in ascending order. Only those from the last full one on have their `pages`, if any.
+/// What the manifests up to one of them add up to, and which objects were read for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Loaded {
+    /// The sum.
+    pub history: History,
+    /// The manifests from the last full one on, or from the first, in the order of their numbers, each with its object.
+    pub manifests: Vec<(ObjectRef, Manifest)>,
+    /// The pages that were read.
+    pub pages: Vec<ObjectRef>,
+}
+
+impl Loaded {
+    /// What the last full manifest names; none if there is none yet.
+    #[must_use]
+    pub fn full(&self) -> Option<&Full> {
+        self.manifests.first().and_then(|(_, manifest)| manifest.full.as_ref())
+    }
+}
+
+/// Reads the history that ends in `latest`.
 ///
 /// # Errors
 /// A manifest or page is missing, altered, or does not follow from the one before it; or the archive can't be reached.
-pub async fn load_manifests(store: &dyn Store, latest: &ManifestRef) -> Result<Vec<Manifest>, ArchiveError> {
-    let mut backwards = Vec::new();
+pub async fn load(store: &dyn Store, latest: &ManifestRef) -> Result<Loaded, ArchiveError> {
+    let mut loaded = Loaded::default();
     let mut next = Some(latest.clone());
-    let mut pages = Vec::new();
     // Bounded: numbers fall strictly.
     while let Some(at) = next.take() {
         let manifest = read_manifest(store, &at).await?;
-        match &manifest.pages {
-            Some(listed) => pages.clone_from(listed),
-            None => next.clone_from(&manifest.predecessor),
+        if manifest.full.is_none() && manifest.pages.is_none() {
+            next.clone_from(&manifest.predecessor);
         }
-        backwards.push((at.object.key, manifest));
+        loaded.manifests.push((at.object, manifest));
     }
-    let mut forwards = Vec::new();
-    for page in &pages {
-        forwards.extend(read_page(store, page).await?.into_iter().map(|manifest| (page.object.key.clone(), manifest)));
+    loaded.manifests.reverse();
+    let first = loaded.manifests.first().map(|(object, manifest)| (object.clone(), manifest.clone()));
+    if let Some((object, manifest)) = first {
+        begin(store, &mut loaded, (&object, &manifest)).await?;
     }
-    forwards.extend(backwards.into_iter().rev());
-    check_chain(&forwards)?;
-    Ok(forwards.into_iter().map(|(_, manifest)| manifest).collect())
+    let Loaded { history, manifests, .. } = &mut loaded;
+    check_incarnation(manifests)?;
+    manifests.iter().try_for_each(|(object, manifest)| take_in(history, (object, manifest)))?;
+    Ok(loaded)
 }
 
-/// Whether the next manifest is to be a full one. `manifests` are the confirmed ones in ascending order, at least from the last full one on.
-#[must_use]
-pub fn is_full_due(manifests: &[Manifest]) -> bool {
-    since_last_full(manifests).len() as u64 >= FULL_MANIFEST_EVERY
-}
-
-/// Makes the pages for a full manifest: those of the last full one, unchanged, and a new one with what was confirmed since. `manifests` are
-/// the confirmed ones in ascending order, at least from the last full one on, up to the predecessor of the manifest that is being made. The
-/// same call again makes the same pages.
+/// Writes the pages of a full manifest. Those that the last full one names, `before`, with the same bytes are named again.
 ///
 /// # Errors
 /// As [`Store::create`].
-pub async fn next_pages(store: &dyn Store, (keys, term): (&JobKeys, Term), manifests: &[Manifest]) -> Result<Vec<PageRef>, ArchiveError> {
-    let since = since_last_full(manifests);
-    let Some(first) = since.first() else { return Ok(Vec::new()) };
-    let mut pages = match (&first.pages, &first.predecessor) {
-        (Some(pages), _) => pages.clone(),
-        (None, None) => Vec::new(),
-        (None, Some(missing)) => {
-            let problem = format!("was not handed over for the page that ends before checkpoint {}", first.number.next());
-            return Err(ArchiveError::Corrupt { key: missing.object.key.clone(), problem });
-        }
-    };
-    pages.push(write_page(store, (keys, term), since).await?);
-    Ok(pages)
+pub async fn write_full(
+    store: &dyn Store,
+    (keys, term): (&JobKeys, Term),
+    (pages, before): (&Pages, Option<&Full>),
+) -> Result<Full, ArchiveError> {
+    let known: Known<'_> = before.iter().flat_map(|full| full.objects()).map(|object| (object.sha256, object)).collect();
+    let mut full = Full { tasks: Vec::new(), parts: Vec::new(), heads: pages.heads.clone() };
+    for page in &pages.tasks {
+        full.tasks.push(write_page(store, (keys, term), (TASKS, page), &known).await?);
+    }
+    for page in &pages.parts {
+        full.parts.push(write_page(store, (keys, term), (PARTS, page), &known).await?);
+    }
+    Ok(full)
 }
 
-/// Creates the page of these manifests: consecutive confirmed ones, in ascending order, at least one.
+/// Pages that are there already, by digest.
+type Known<'k> = BTreeMap<Digest, &'k ObjectRef>;
+
+async fn write_page<T: Serialize + Sync>(
+    store: &dyn Store,
+    (keys, term): (&JobKeys, Term),
+    (kind, page): (Kind, &T),
+    known: &Known<'_>,
+) -> Result<ObjectRef, ArchiveError> {
+    // Our documents can't fail to be JSON; were one to, trying again would not help and the job stops.
+    let unwritable = |reason: String| ArchiveError::Unavailable { key: keys.root().to_owned(), reason };
+    let bytes = kind.encode(page).map_err(|error| unwritable(error.to_string()))?;
+    let sha256 = Digest::of(&bytes);
+    if let Some(&object) = known.get(&sha256) {
+        return Ok(object.clone());
+    }
+    let key = keys.page(term, sha256);
+    store.create(&key, bytes.into()).await?;
+    Ok(ObjectRef { key, sha256 })
+}
+
+/// Creates a manifest.
 ///
 /// # Errors
 /// As [`Store::create`].
-pub async fn write_page(store: &dyn Store, (keys, term): (&JobKeys, Term), manifests: &[Manifest]) -> Result<PageRef, ArchiveError> {
-    let bare: Vec<Manifest> = manifests.iter().map(|manifest| Manifest { pages: None, ..manifest.clone() }).collect();
-    let first = bare.first().map(|manifest| manifest.number).unwrap_or_default();
-    let last = bare.last().map(|manifest| manifest.number).unwrap_or_default();
-    let object = create_document(store, PAGE, &keys.page((first, last), term), &bare).await?;
-    Ok(PageRef { first, last, object })
+pub async fn write_manifest(store: &dyn Store, key: &str, manifest: &Manifest) -> Result<ObjectRef, ArchiveError> {
+    create_document(store, MANIFEST, key, manifest).await
 }
 
-fn since_last_full(manifests: &[Manifest]) -> &[Manifest] {
-    let from = manifests.iter().rposition(|manifest| manifest.pages.is_some()).unwrap_or(0);
-    manifests.get(from..).unwrap_or_default()
+/// What came before the first manifest that was read.
+async fn begin(store: &dyn Store, loaded: &mut Loaded, (object, first): (&ObjectRef, &Manifest)) -> Result<(), ArchiveError> {
+    let before = first.predecessor.as_ref().map(|before| before.number);
+    if let Some(full) = &first.full {
+        loaded.pages.extend(full.objects().cloned());
+        loaded.history = read_pages(store, full, before).await?;
+    } else {
+        for page in first.pages.iter().flatten() {
+            loaded.pages.push(page.object.clone());
+            for manifest in read_old_page(store, page).await? {
+                take_in(&mut loaded.history, (&page.object, &manifest))?;
+            }
+        }
+    }
+    if loaded.history.number == before {
+        return Ok(());
+    }
+    let found = name_of(loaded.history.number);
+    Err(ArchiveError::Corrupt { key: object.key.clone(), problem: format!("follows {}, but its pages end with {found}", name_of(before)) })
+}
+
+async fn read_pages(store: &dyn Store, full: &Full, number: Option<CheckpointNumber>) -> Result<History, ArchiveError> {
+    let mut pages = Pages { tasks: Vec::new(), parts: Vec::new(), heads: full.heads.clone() };
+    for page in &full.tasks {
+        pages.tasks.push(read_document(store, TASKS, page).await?);
+    }
+    for page in &full.parts {
+        pages.parts.push(read_document(store, PARTS, page).await?);
+    }
+    let last = full.tasks.last().map(|page| page.key.clone()).unwrap_or_default();
+    pages.history(number).map_err(|error| ArchiveError::Corrupt { key: last, problem: error.to_string() })
+}
+
+fn take_in(history: &mut History, (object, manifest): (&ObjectRef, &Manifest)) -> Result<(), ArchiveError> {
+    history.apply(manifest).map_err(|error| ArchiveError::Corrupt { key: object.key.clone(), problem: format!("does not fit: {error}") })
 }
 
 /// Reads a manifest and checks that it is the one referred to, and that its predecessor lies before it.
@@ -101,7 +169,7 @@ async fn read_manifest(store: &dyn Store, at: &ManifestRef) -> Result<Manifest, 
     }
 }
 
-async fn read_page(store: &dyn Store, page: &PageRef) -> Result<Vec<Manifest>, ArchiveError> {
+async fn read_old_page(store: &dyn Store, page: &PageRef) -> Result<Vec<Manifest>, ArchiveError> {
     let manifests: Vec<Manifest> = read_document(store, PAGE, &page.object).await?;
     let ends = (manifests.first().map(|manifest| manifest.number), manifests.last().map(|manifest| manifest.number));
     if ends == (Some(page.first), Some(page.last)) {
@@ -111,26 +179,20 @@ async fn read_page(store: &dyn Store, page: &PageRef) -> Result<Vec<Manifest>, A
     Err(ArchiveError::Corrupt { key: page.object.key.clone(), problem })
 }
 
-/// Checks that manifests, each with the object that it was read from, follow each other from the first on.
-fn check_chain(manifests: &[(String, Manifest)]) -> Result<(), ArchiveError> {
-    let mut before: Option<&Manifest> = None;
-    for (key, manifest) in manifests {
-        let corrupt = |problem: String| Err(ArchiveError::Corrupt { key: key.clone(), problem });
-        let number = manifest.number;
-        let named = manifest.predecessor.as_ref().map(|predecessor| predecessor.number);
-        let found = before.map(|before| before.number);
-        if named != found || found.is_some_and(|found| found >= number) {
-            return corrupt(format!("says that checkpoint {number} follows {}, but it follows {}", name_of(named), name_of(found)));
+/// Checks that all manifests are of one incarnation.
+fn check_incarnation(manifests: &[(ObjectRef, Manifest)]) -> Result<(), ArchiveError> {
+    for pair in manifests.windows(2) {
+        let [(_, before), (object, manifest)] = pair else { continue };
+        if before.incarnation != manifest.incarnation {
+            let (number, found, expected) = (manifest.number, manifest.incarnation, before.incarnation);
+            let problem = format!("has checkpoint {number} of incarnation {found}, not of {expected}");
+            return Err(ArchiveError::Corrupt { key: object.key.clone(), problem });
         }
-        if let Some(before) = before.filter(|before| before.incarnation != manifest.incarnation) {
-            return corrupt(format!("has checkpoint {number} of incarnation {}, not of {}", manifest.incarnation, before.incarnation));
-        }
-        before = Some(manifest);
     }
     Ok(())
 }
 
-fn name_of(number: Option<gregor_model::names::CheckpointNumber>) -> String {
+fn name_of(number: Option<CheckpointNumber>) -> String {
     number.map_or_else(|| "none".to_owned(), |number| format!("checkpoint {number}"))
 }
 

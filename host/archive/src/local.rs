@@ -142,8 +142,8 @@ impl Store for LocalStore {
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, ArchiveError> {
         let mut listed = Vec::new();
         for entry in self.walk(prefix).await? {
-            if let Entry::Object { path, bytes } = entry {
-                listed.push(Listed { key: self.key_of(&path)?, bytes });
+            if let Entry::Object { path, bytes, created_at_ms } = entry {
+                listed.push(Listed { key: self.key_of(&path)?, bytes, created_at_ms });
             }
         }
         listed.sort();

@@ -69,4 +69,6 @@ pub struct Listed {
     pub key: String,
     /// Its length.
     pub bytes: u64,
+    /// When it was created, by the archive's own clock, in milliseconds since 1970.
+    pub created_at_ms: u64,
 }

@@ -57,7 +57,13 @@ fn segment(task: TaskId, parent: Option<Digest>) -> SegmentHeader {
         watermark: Some(1_795_255_199_000),
         component: Digest::of(b"component"),
         schemas: vec![1, 2],
-        delta: vec![DeltaHeader { store: StoreName::new("counts").unwrap(), content: DeltaContent::Changes, entries: 3, length: 50, sha256: Digest::of(b"delta") }],
+        delta: vec![DeltaHeader {
+            store: StoreName::new("counts").unwrap(),
+            content: DeltaContent::Changes,
+            entries: 3,
+            length: 50,
+            sha256: Digest::of(b"delta"),
+        }],
         runs: RunsHeader { count: 1, records: 5, sha256: Digest::of(b"runs") },
         files: vec![FileHeader { output: 0, temporary: "._x.tmp".to_owned(), length: 9, records: 2, sha256: Digest::of(b"file") }],
     }

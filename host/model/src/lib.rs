@@ -7,6 +7,7 @@ pub mod coordinator;
 pub mod digest;
 pub mod document;
 pub mod due;
+pub mod garbage;
 pub mod history;
 pub mod job;
 pub mod keys;

@@ -128,7 +128,8 @@ fn keys_are_those_of_ever() {
         (keys.plan(digest), format!("plans/{digest}")),
         (keys.part(Boot(1), 12), "parts/00000000000000000000000000000001/0000000012".to_owned()),
         (keys.manifest(CheckpointNumber(7), Term(3), 1), "manifests/0000000007-3-1".to_owned()),
-        (keys.page((CheckpointNumber(1), CheckpointNumber(63)), Term(3)), "pages/0000000001-0000000063-3".to_owned()),
+        (keys.page(Term(3), digest), format!("pages/3/{digest}")),
+        (keys.base_file(Boot(1), 12), "bases/00000000000000000000000000000001/0000000012".to_owned()),
         (keys.tombstone(), "tombstone".to_owned()),
     ];
     for (key, expected) in cases {

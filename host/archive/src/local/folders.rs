@@ -6,6 +6,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
 /// Folders remembered as durable; a host writes into some ten of them per job. Beyond it they are synced once more.
 const REMEMBERED_MAX: usize = 4096;
@@ -15,8 +16,8 @@ const DEPTH_MAX: usize = 32;
 /// What lies in an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// An object.
-    Object { path: PathBuf, bytes: u64 },
+    /// An object; it was never changed after it was made, so the time of its last change is that of its creation.
+    Object { path: PathBuf, bytes: u64, created_at_ms: u64 },
     /// What a create that was cut short left behind.
     Leftover(PathBuf),
 }
@@ -98,12 +99,18 @@ pub(super) fn walk(folder: &Path) -> io::Result<Vec<Entry>> {
                 if metadata.is_dir() {
                     pending.push((path, depth + 1));
                 } else {
-                    found.push(Entry::Object { path, bytes: metadata.len() });
+                    found.push(Entry::Object { path, bytes: metadata.len(), created_at_ms: created_at_ms(&metadata) });
                 }
             }
         }
     }
     Ok(found)
+}
+
+/// Milliseconds since 1970; 0 where the file system does not tell, which makes the object old.
+fn created_at_ms(metadata: &Metadata) -> u64 {
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The names of the folders in a folder, sorted.

@@ -1,0 +1,1 @@
+//! Tests of what restore points need and what nobody does.

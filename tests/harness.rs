@@ -1,6 +1,7 @@
 //! What every test of the system stands on: a folder of its own with a job in it, host processes that die with the test, random text with a
 //! reference count, and the one place that waits. Refuses to know what is right: that is each test's business.
 
+pub(crate) mod checkpoints;
 pub(crate) mod clock;
 pub(crate) mod corpus;
 pub(crate) mod host;

@@ -55,6 +55,12 @@ impl Host {
         last_confirmed(&self.stderr())
     }
 
+    /// Bytes that it has read until now, from files and all else.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap_or_default();
+        io.lines().find_map(|line| line.strip_prefix("rchar:")?.trim().parse().ok()).unwrap_or(0)
+    }
+
     /// Whether it has ended; meanwhile notes its memory.
     pub(crate) fn is_over(&mut self) -> bool {
         self.look().is_some()
@@ -141,6 +147,11 @@ impl Ended {
     pub(crate) fn figure(&self, label: &str) -> Option<u64> {
         let (_, rest) = self.stderr.split_once(label)?;
         rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    }
+
+    /// The records that the line which begins with `label` speaks of.
+    pub(crate) fn records(&self, label: &str) -> Option<u64> {
+        self.line(label)?.split_once("records=")?.1.split(' ').next()?.parse().ok()
     }
 
     /// The line that begins with `label`, with it.

@@ -29,3 +29,22 @@ outputs = {{ out = {{ to = "out", format = "lines" }} }}
 "#
     )
 }
+
+/// A job of one task that is slow enough to be watched, half a second for each 280,000 records: it puts and gets a key for each record of the
+/// files that [`keys`] makes, and writes `out`. `checkpoint` are the keys of that table.
+pub(crate) fn slow(checkpoint: &str) -> String {
+    format!(
+        r#"name = "slow"
+component = "{{plugins}}/hostile/hostile.wasm"
+inputs = {{ in = {{ from = "in", format = "tsv" }} }}
+outputs = {{ out = {{ to = "out", format = "tsv" }} }}
+config = {{ mode = "put-get" }}
+checkpoint = {{ {checkpoint} }}
+"#
+    )
+}
+
+/// So many short records, each with a key; up to 500,000 of them are one partition.
+pub(crate) fn keys(records: usize) -> String {
+    (0..records).map(|at| format!("{}\t\n", at % 97)).collect()
+}

@@ -23,6 +23,9 @@ pub(crate) use run::{RunCache, RunFeed, RunRef};
 /// Bytes of batches that wait for one task's input: a few milliseconds of work, so that a source's hiccup is not the task's.
 const QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Threads that read sources ahead of the workers.
+pub(crate) const SOURCE_THREADS: usize = 2;
+
 /// What a source has for a task.
 #[derive(Debug, Clone)]
 pub(crate) enum Item {
@@ -160,7 +163,8 @@ impl QueueState {
     }
 }
 
-/// All queues, and the channel by which source threads are told which of them to fill. The channel holds each queue at most once.
+/// All queues, and the channel by which source threads are told which of them to fill. The channel holds each queue at most
+/// once, and has room for what tells the threads to end.
 pub(crate) struct Inputs {
     queues: Vec<Arc<InputQueue>>,
     to_feed: Sender<usize>,
@@ -170,7 +174,7 @@ pub(crate) struct Inputs {
 impl Inputs {
     /// Takes all queues, in the order of their indexes.
     pub(crate) fn new(queues: Vec<Arc<InputQueue>>) -> Self {
-        let (to_feed, from_feed) = crossbeam_channel::bounded(queues.len() + 1);
+        let (to_feed, from_feed) = crossbeam_channel::bounded(queues.len() + SOURCE_THREADS);
         Self { queues, to_feed, from_feed }
     }
 
@@ -211,14 +215,9 @@ impl Inputs {
         }
     }
 
-    /// Closes the channel: source threads end.
-    pub(crate) fn close(&self, sources: usize) {
-        // A number that names no queue tells one thread to end. The channel may be full of real ones, which end quickly after a shutdown.
-        for _ in 0..sources {
-            if self.to_feed.send(usize::MAX).is_err() {
-                break;
-            }
-        }
+    /// Tells the source threads to end, each by a number that names no queue. Never waits, whether or not they live: there is room for all of it.
+    pub(crate) fn close(&self) {
+        (0..SOURCE_THREADS).for_each(|_| self.tell(usize::MAX));
     }
 
     /// The body of a source thread.

@@ -16,7 +16,6 @@ use gregor_model::seal::PublishedRun;
 use gregor_state::Apply;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cell::Cell;
 use crate::clock::Clock;
 use crate::input::Inputs;
 use crate::pauses::Histogram;
@@ -27,12 +26,10 @@ use crate::supervisor::{self, Ended, Supervisor};
 use crate::task::Shared;
 use crate::threads::{Joined, Shutdown, Threads};
 use build::Plan;
-use threading::Threading;
+use threading::{Posts, Threading};
 
 /// Events that wait for the supervisor. Tasks send few a turn; a full channel makes them wait for it, never the other way round.
 const EVENTS_MAX: usize = 1024;
-/// Threads that read sources ahead of the workers.
-const SOURCE_THREADS: usize = 2;
 /// Threads that save: while one waits for the disk, the other sorts.
 const SAVE_THREADS: usize = 2;
 /// Cores for each thread that applies.
@@ -82,12 +79,7 @@ fn records_from_outside(setup: &Setup, task: &TaskHistory) -> u64 {
 struct House {
     supervisor: Supervisor,
     runs: Vec<PublishedRun>,
-    threads: Threads,
-    shutdown: Shutdown,
-    ready: Arc<Ready>,
-    inputs: Arc<Inputs>,
-    cells: Arc<Vec<Cell>>,
-    shared: Arc<Shared>,
+    threading: Threading,
     io: Runtime,
     clock: Clock,
     delta_folder: PathBuf,
@@ -103,7 +95,7 @@ impl House {
         let delta_folder = fresh_folder(&setup.state_folder.join("deltas"))?;
         let (events, from_all) = bounded(EVENTS_MAX);
         let total: usize = started.tasks.iter().map(|&count| usize::try_from(count).unwrap_or(usize::MAX)).sum();
-        let (to_save, frozen) = bounded(total + 1);
+        let (to_save, frozen) = bounded(total + SAVE_THREADS);
         let appliers = setup.workers.div_ceil(CORES_PER_APPLIER).max(1);
         let lanes: Vec<_> = (0..appliers).map(|_| bounded::<Option<(usize, Apply)>>(total + 1)).collect();
         let plan = Plan { setup: &setup, started: &started, io: &io, delta_folder: &delta_folder, clock, reports: &reports };
@@ -126,29 +118,25 @@ impl House {
         let runs = plan.unread_runs()?;
         let ready = Arc::new(Ready::new(total));
         let shutdown = Shutdown::default();
-        let mut house = Threading {
-            threads: Threads::new(events.clone()),
-            cells: Arc::clone(&cells),
-            ready: Arc::clone(&ready),
-            inputs: Arc::clone(&inputs),
-            events: events.clone(),
-            shutdown: shutdown.clone(),
+        let posts = Posts {
+            workers: setup.workers,
+            lanes: lanes.into_iter().map(|(_, receiver)| receiver).collect(),
+            saver: plan.saver(&events, &shutdown),
+            frozen,
+            committer: plan.committer(&events, &shutdown),
         };
-        house.start_workers(setup.workers)?;
-        house.start_sources()?;
-        house.start_appliers(lanes.into_iter().map(|(_, receiver)| receiver).collect())?;
-        house.start_savers(&plan, &frozen)?;
-        let orders = house.start_committer(&plan)?;
-        let threads = house.threads;
+        let mut threading =
+            Threading { threads: Threads::new(events), cells: Arc::clone(&cells), ready: Arc::clone(&ready), shared, shutdown };
+        let orders = threading.start(posts)?;
         let input_bytes = started.plans.values().flat_map(|planned| &planned.plan.files).map(|file| file.length).sum();
         let parts = supervisor::Parts {
             tasks: started.tasks,
             incarnation: started.register.incarnation,
             branch: started.register.branch,
             term: started.register.term,
-            cells: Arc::clone(&cells),
-            ready: Arc::clone(&ready),
-            inputs: Arc::clone(&inputs),
+            cells,
+            ready,
+            inputs,
             readers,
             history: started.history,
             latest: started.register.latest,
@@ -162,28 +150,26 @@ impl House {
             clock,
             job: setup.job,
         };
-        Ok(Self { supervisor: Supervisor::new(parts), runs, threads, shutdown, ready, inputs, cells, shared, io, clock, delta_folder })
+        Ok(Self { supervisor: Supervisor::new(parts), runs, threading, io, clock, delta_folder })
     }
 
     /// Runs the supervisor, then takes everything down in order.
     fn live(mut self) -> Result<Outcome, RunError> {
         let ended = self.supervisor.run(std::mem::take(&mut self.runs));
+        let Threading { cells, shared, .. } = &self.threading;
         let summary = Summary {
             checkpoint: self.supervisor.latest(),
-            records: self.cells.iter().map(|cell| cell.figures.records.load(Ordering::Relaxed)).sum(),
-            skipped: self.cells.iter().map(|cell| cell.figures.skipped.load(Ordering::Relaxed)).sum(),
+            records: cells.iter().map(|cell| cell.figures.records.load(Ordering::Relaxed)).sum(),
+            skipped: cells.iter().map(|cell| cell.figures.skipped.load(Ordering::Relaxed)).sum(),
             confirmed: self.supervisor.confirmed(),
-            pauses: self.shared.pauses.summary(),
+            pauses: shared.pauses.summary(),
             elapsed: self.clock.now(),
         };
-        self.shutdown.begin();
-        self.ready.close();
+        self.threading.shut_down();
         // The supervisor holds the receiver of events and the sender of orders: without it nobody waits for either. The others are told to end.
-        let Self { supervisor, threads, inputs, shared, io, delta_folder, .. } = self;
+        let Self { supervisor, mut threading, io, delta_folder, .. } = self;
         drop(supervisor);
-        inputs.close(SOURCE_THREADS);
-        shared.close(SAVE_THREADS);
-        let joined = threads.join();
+        let joined = threading.join();
         drop(io);
         // What is left there is of no use to anybody; the next start clears it as well.
         drop(std::fs::remove_dir_all(delta_folder));

@@ -43,7 +43,7 @@ pub(crate) struct Shared {
     pub(crate) inputs: Arc<Inputs>,
     /// To the supervisor.
     pub(crate) events: Sender<Event>,
-    /// To the threads that save; holds each task at most once. None ends a thread.
+    /// To the threads that save; holds each task at most once, and as many ends as there are threads. None ends a thread.
     pub(crate) to_save: Sender<Option<Frozen>>,
     /// To the threads that apply, one channel each; holds each task at most once. A task always uses the same. None ends the thread.
     pub(crate) to_apply: Vec<Sender<Option<(usize, Apply)>>>,
@@ -56,7 +56,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Tells the threads that save and apply to end. They work off what stands before it, quickly after a shutdown.
     pub(crate) fn close(&self, savers: usize) {
-        // A send fails only when the threads are gone already.
+        // There is room for all of it, so that this never waits. A send fails only when the threads are gone already.
         (0..savers).for_each(|_| drop(self.to_save.send(None)));
         self.to_apply.iter().for_each(|lane| drop(lane.send(None)));
     }

@@ -1,5 +1,5 @@
-//! Threads are made here and nowhere else: each has a name, is joined before the job ends, and ends the job when it panics. Refuses detached
-//! threads. Also the flag that tells all of them to end.
+//! Threads are made here and nowhere else: each has a name and a priority, is joined before the job ends, and ends the job when it panics. Refuses
+//! detached threads. Also the flag that tells all of them to end.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -40,7 +40,24 @@ impl Shutdown {
 pub(crate) struct Threads {
     handles: Vec<JoinHandle<()>>,
     events: Sender<Event>,
+    /// How many threads the system has left, where a test says so.
+    #[cfg(test)]
+    room: Option<usize>,
 }
+
+/// Which threads the processor serves first when there are more of them than cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Those that others wait for: workers, and the one that commits.
+    Normal,
+    /// Those that work ahead or behind: sources, savers, appliers. A task that freezes wakes a saver; were they equals, the saver would often take
+    /// the task's core at once, and the pause of microseconds would last a time slice.
+    Background,
+}
+
+/// What is added to the nice value of a background thread: its share of a contended core is then a quarter of what a worker gets. Enough to be
+/// preempted; not so little that checkpoints fall behind the tasks.
+const BACKGROUND_NICE: i32 = 5;
 
 /// Fails the job when its thread panics, so that nobody waits for what will never come.
 struct Alarm {
@@ -61,32 +78,78 @@ impl Drop for Alarm {
 impl Threads {
     /// No thread yet; `events` hears of panics.
     pub(crate) const fn new(events: Sender<Event>) -> Self {
-        Self { handles: Vec::new(), events }
+        Self {
+            handles: Vec::new(),
+            events,
+            #[cfg(test)]
+            room: None,
+        }
+    }
+
+    /// As if the system had no more than so many threads left.
+    #[cfg(test)]
+    pub(crate) const fn with_room(mut self, room: usize) -> Self {
+        self.room = Some(room);
+        self
+    }
+
+    /// How many were started and not yet waited for.
+    #[cfg(test)]
+    pub(crate) const fn count(&self) -> usize {
+        self.handles.len()
     }
 
     /// Starts a thread.
     ///
     /// # Errors
     /// The system has no more threads to give.
-    pub(crate) fn start(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
+    pub(crate) fn start(&mut self, (name, priority): (String, Priority), body: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
+        let refused = |error: std::io::Error| {
+            RunError::Failed(format!("can't start thread {name}: {error}; raise the limit on processes (ulimit -u)"))
+        };
+        #[cfg(test)]
+        if self.room.is_some_and(|room| self.handles.len() >= room) {
+            return Err(refused(std::io::ErrorKind::WouldBlock.into()));
+        }
         let alarm = Alarm { thread: name.clone(), events: self.events.clone() };
         let handle = Builder::new()
             .name(name.clone())
             .spawn(move || {
                 let _alarm = alarm;
+                take(priority);
                 body();
             })
-            .map_err(|error| RunError::Failed(format!("can't start thread {name}: {error}; raise the limit on processes (ulimit -u)")))?;
+            .map_err(refused)?;
         self.handles.push(handle);
         Ok(())
     }
 
     /// Waits for all of them; whether any has panicked.
-    pub(crate) fn join(self) -> Joined {
-        let panicked = self.handles.into_iter().map(JoinHandle::join).filter(Result::is_err).count();
+    pub(crate) fn join(&mut self) -> Joined {
+        let panicked = self.handles.drain(..).map(JoinHandle::join).filter(Result::is_err).count();
         if panicked == 0 { Joined::Well } else { Joined::Panicked(panicked) }
     }
 }
+
+/// Takes a priority for the calling thread. Where the system refuses, the thread runs as any other: slower, not wrong.
+#[cfg(target_os = "linux")]
+fn take(priority: Priority) {
+    use rustix::process::{getpriority_process, setpriority_process};
+
+    if priority == Priority::Normal {
+        return;
+    }
+    // On Linux a nice value belongs to a thread, and its id stands where other systems expect a process.
+    let id = Some(rustix::thread::gettid());
+    let lowered = getpriority_process(id).and_then(|nice| setpriority_process(id, nice + BACKGROUND_NICE));
+    if let Err(error) = lowered {
+        tracing::debug!(%error, "a background thread keeps the priority of the others");
+    }
+}
+
+/// Elsewhere a nice value belongs to the whole process.
+#[cfg(not(target_os = "linux"))]
+const fn take(_: Priority) {}
 
 /// How threads ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,4 +158,36 @@ pub(crate) enum Joined {
     Well,
     /// That many panicked: an invariant of ours is broken.
     Panicked(usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn background_threads_yield_to_the_others() {
+        let nice = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
+        let (events, _heard) = crossbeam_channel::bounded(1);
+        let mut threads = Threads::new(events);
+        let found: Vec<i32> = [Priority::Normal, Priority::Background]
+            .into_iter()
+            .map(|priority| {
+                let (tell, told) = crossbeam_channel::bounded(1);
+                threads.start((format!("{priority:?}"), priority), move || tell.send(nice()).unwrap()).unwrap();
+                told.recv().unwrap()
+            })
+            .collect();
+        assert_eq!(found, [nice(), (nice() + BACKGROUND_NICE).min(19)]);
+        assert_eq!(threads.join(), Joined::Well);
+    }
+
+    #[test]
+    fn a_panic_is_heard_of_and_counted() {
+        let (events, heard) = crossbeam_channel::bounded(1);
+        let mut threads = Threads::new(events);
+        threads.start(("unlucky".to_owned(), Priority::Normal), || panic!("on purpose")).unwrap();
+        assert!(matches!(heard.recv(), Ok(Event::Failed(RunError::Failed(reason))) if reason.contains("unlucky")));
+        assert_eq!(threads.join(), Joined::Panicked(1));
+    }
 }

@@ -22,8 +22,8 @@ pub(crate) struct FileFeed {
 /// What all partitions of a file input share.
 #[derive(Clone)]
 pub(crate) struct FileInput {
-    /// Its name in errors: stage and port.
-    pub(crate) name: String,
+    /// Its name in errors: stage and port. Shared, since each freeze takes a copy of all of this.
+    pub(crate) name: Arc<str>,
     /// The folder.
     pub(crate) folder: Arc<InputFolder>,
     /// Which files, how cut.

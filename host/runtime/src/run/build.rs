@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crossbeam_channel::Sender;
 use gregor_guest::TaskIdentity;
@@ -18,14 +19,17 @@ use tokio::runtime::Runtime;
 use super::{BLOCK_CACHE_BYTES, CLEAN_BYTES_MAX, OPEN_STORES_MAX, WRITE_BUFFER_BYTES};
 use crate::cell::Cell;
 use crate::clock::Clock;
+use crate::commit::Committer;
+use crate::event::Event;
 use crate::input::{Feed, FileFeed, FileInput, InputQueue, RunFeed};
 use crate::restore::Restore;
-use crate::save::FileWatch;
+use crate::save::{FileWatch, Saver};
 use crate::services::{Parts, TaskLog};
 use crate::setup::{Report, RunError, Setup};
 use crate::start::{Started, runs_since};
 use crate::supervisor::Reader;
 use crate::task::{Beginning, Identity, Origin, Shared, Task, TaskInput};
+use crate::threads::Shutdown;
 
 /// What a job is built from.
 pub(super) struct Plan<'a> {
@@ -97,8 +101,13 @@ impl Plan<'_> {
         if plan != planned.digest {
             return Err(wrong("is one of another plan"));
         }
-        let input =
-            FileInput { name, folder: Arc::clone(&planned.folder), plan: Arc::clone(&planned.plan), plan_digest: planned.digest, reading };
+        let input = FileInput {
+            name: name.into(),
+            folder: Arc::clone(&planned.folder),
+            plan: Arc::clone(&planned.plan),
+            plan_digest: planned.digest,
+            reading,
+        };
         let feed = FileFeed::new(input.clone(), SourceStart { partition: id.partition, split, offset });
         Ok((Box::new(feed), progress, Some(FileWatch { input, partition: id.partition })))
     }
@@ -181,6 +190,40 @@ impl Plan<'_> {
         let name = format!("{}/{}", stage.name, id.partition);
         let identity = Identity { id, index, job: job.name.to_string(), name, stage: Arc::clone(stage) };
         Ok(Task::new(Arc::clone(shared), Beginning { identity, component, parts, restore, inputs }, history))
+    }
+
+    /// Who saves segments.
+    pub(super) fn saver(&self, events: &Sender<Event>, shutdown: &Shutdown) -> Saver {
+        Saver {
+            archive: Arc::clone(&self.setup.archive),
+            io: self.io.handle().clone(),
+            keys: self.started.keys.clone(),
+            boot: self.setup.boot,
+            parts: AtomicU64::new(0),
+            delta_folder: self.delta_folder.to_owned(),
+            folders: Arc::clone(&self.started.folders),
+            events: events.clone(),
+            shutdown: shutdown.clone(),
+        }
+    }
+
+    /// Who commits.
+    pub(super) fn committer(&self, events: &Sender<Event>, shutdown: &Shutdown) -> Committer {
+        let manifests = &self.started.manifests;
+        let since_full = manifests.iter().rposition(|manifest| manifest.pages.is_some()).unwrap_or(0);
+        Committer {
+            archive: Arc::clone(&self.setup.archive),
+            coordinator: Arc::clone(&self.setup.coordinator),
+            io: self.io.handle().clone(),
+            keys: self.started.keys.clone(),
+            term: self.started.register.term,
+            keep: self.setup.job.checkpoint.keep,
+            folders: Arc::clone(&self.started.folders),
+            recent: manifests.get(since_full..).unwrap_or_default().to_vec(),
+            sealed: None,
+            events: events.clone(),
+            shutdown: shutdown.clone(),
+        }
     }
 
     /// Confirmed runs that readers have not read.

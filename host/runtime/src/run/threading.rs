@@ -1,63 +1,109 @@
 //! Starts the threads of a job. Refuses to name a thread twice, and to start one that nobody joins.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use gregor_state::Apply;
 
-use super::build::Plan;
-use super::{SAVE_THREADS, SOURCE_THREADS};
+use super::SAVE_THREADS;
 use crate::cell::Cell;
 use crate::commit::{Committer, Order};
 use crate::event::Event;
 use crate::failure;
-use crate::input::Inputs;
+use crate::input::SOURCE_THREADS;
 use crate::ready::{Ready, Urgency};
 use crate::save::{Frozen, Saver};
 use crate::setup::RunError;
-use crate::threads::{Shutdown, Threads};
+use crate::task::Shared;
+use crate::threads::{Joined, Priority, Shutdown, Threads};
 
 /// Orders that wait for the committing thread: a decision, releases, `_SUCCESS`; the supervisor gives no second of a kind before the first is
 /// carried out.
 const ORDERS_MAX: usize = 8;
 
-/// What threads are made of.
+/// The threads of a job, and what tells them to end.
 pub(super) struct Threading {
     pub(super) threads: Threads,
     pub(super) cells: Arc<Vec<Cell>>,
     pub(super) ready: Arc<Ready>,
-    pub(super) inputs: Arc<Inputs>,
-    pub(super) events: Sender<Event>,
+    pub(super) shared: Arc<Shared>,
     pub(super) shutdown: Shutdown,
 }
 
+/// What the threads work on.
+pub(super) struct Posts {
+    /// How many run guests.
+    pub(super) workers: usize,
+    /// Confirmed maps, a channel for each thread that applies.
+    pub(super) lanes: Vec<Receiver<Option<(usize, Apply)>>>,
+    /// Who saves.
+    pub(super) saver: Saver,
+    /// Segments that wait to be saved.
+    pub(super) frozen: Receiver<Option<Frozen>>,
+    /// Who commits.
+    pub(super) committer: Committer,
+}
+
 impl Threading {
+    /// Starts all threads; answers the way to the one that commits, which ends when that is dropped.
+    ///
+    /// # Errors
+    /// The system gives no more threads. Those that had been started have ended.
+    pub(super) fn start(&mut self, posts: Posts) -> Result<Sender<Order>, RunError> {
+        self.start_all(posts).inspect_err(|_| {
+            self.shut_down();
+            self.join();
+        })
+    }
+
+    fn start_all(&mut self, posts: Posts) -> Result<Sender<Order>, RunError> {
+        let Posts { workers, lanes, saver, frozen, committer } = posts;
+        self.start_workers(workers)?;
+        self.start_sources()?;
+        self.start_appliers(lanes)?;
+        self.start_savers(saver, &frozen)?;
+        self.start_committer(committer)
+    }
+
+    /// Tells all threads that the job is over.
+    pub(super) fn shut_down(&self) {
+        self.shutdown.begin();
+        self.ready.close();
+    }
+
+    /// Waits until all threads have ended. To be called after [`Self::shut_down`], when nobody is left who receives events or gives orders.
+    pub(super) fn join(&mut self) -> Joined {
+        self.shared.inputs.close();
+        self.shared.close(SAVE_THREADS);
+        self.threads.join()
+    }
+
     /// Those that run guests.
-    pub(super) fn start_workers(&mut self, count: usize) -> Result<(), RunError> {
+    fn start_workers(&mut self, count: usize) -> Result<(), RunError> {
         for number in 0..count.max(1) {
-            let (cells, ready, events) = (Arc::clone(&self.cells), Arc::clone(&self.ready), self.events.clone());
-            self.threads.start(format!("gregor-worker-{number}"), move || work(&cells, &ready, &events))?;
+            let (cells, ready, events) = self.common();
+            self.threads.start((format!("gregor-worker-{number}"), Priority::Normal), move || work(&cells, &ready, &events))?;
         }
         Ok(())
     }
 
     /// Those that read ahead.
-    pub(super) fn start_sources(&mut self) -> Result<(), RunError> {
+    fn start_sources(&mut self) -> Result<(), RunError> {
         for number in 0..SOURCE_THREADS {
-            let (inputs, ready, events) = (Arc::clone(&self.inputs), Arc::clone(&self.ready), self.events.clone());
-            let shutdown = self.shutdown.clone();
-            self.threads.start(format!("gregor-source-{number}"), move || inputs.serve(&ready, &events, &shutdown))?;
+            let (_, ready, events) = self.common();
+            let (shared, shutdown) = (Arc::clone(&self.shared), self.shutdown.clone());
+            let serve = move || shared.inputs.serve(&ready, &events, &shutdown);
+            self.threads.start((format!("gregor-source-{number}"), Priority::Background), serve)?;
         }
         Ok(())
     }
 
     /// Those that feed confirmed deltas to RocksDB, one for each channel.
-    pub(super) fn start_appliers(&mut self, lanes: Vec<Receiver<Option<(usize, Apply)>>>) -> Result<(), RunError> {
+    fn start_appliers(&mut self, lanes: Vec<Receiver<Option<(usize, Apply)>>>) -> Result<(), RunError> {
         for (number, lane) in lanes.into_iter().enumerate() {
-            let (cells, ready, events) = (Arc::clone(&self.cells), Arc::clone(&self.ready), self.events.clone());
+            let (cells, ready, events) = self.common();
             let shutdown = self.shutdown.clone();
-            self.threads.start(format!("gregor-applier-{number}"), move || {
+            self.threads.start((format!("gregor-applier-{number}"), Priority::Background), move || {
                 while let Ok(Some((task, work))) = lane.recv() {
                     // What is not applied now is applied at the next start: the archive has it.
                     if !shutdown.begun() {
@@ -70,45 +116,24 @@ impl Threading {
     }
 
     /// Those that save segments.
-    pub(super) fn start_savers(&mut self, plan: &Plan<'_>, frozen: &Receiver<Option<Frozen>>) -> Result<(), RunError> {
-        let saver = Arc::new(Saver {
-            archive: Arc::clone(&plan.setup.archive),
-            io: plan.io.handle().clone(),
-            keys: plan.started.keys.clone(),
-            boot: plan.setup.boot,
-            parts: AtomicU64::new(0),
-            delta_folder: plan.delta_folder.to_owned(),
-            folders: Arc::clone(&plan.started.folders),
-            events: self.events.clone(),
-            shutdown: self.shutdown.clone(),
-        });
+    fn start_savers(&mut self, saver: Saver, frozen: &Receiver<Option<Frozen>>) -> Result<(), RunError> {
+        let saver = Arc::new(saver);
         for number in 0..SAVE_THREADS {
             let (saver, frozen) = (Arc::clone(&saver), frozen.clone());
-            self.threads.start(format!("gregor-saver-{number}"), move || saver.serve(&frozen))?;
+            self.threads.start((format!("gregor-saver-{number}"), Priority::Background), move || saver.serve(&frozen))?;
         }
         Ok(())
     }
 
     /// The one that commits.
-    pub(super) fn start_committer(&mut self, plan: &Plan<'_>) -> Result<Sender<Order>, RunError> {
+    fn start_committer(&mut self, committer: Committer) -> Result<Sender<Order>, RunError> {
         let (orders, to_carry_out) = bounded(ORDERS_MAX);
-        let manifests = &plan.started.manifests;
-        let since_full = manifests.iter().rposition(|manifest| manifest.pages.is_some()).unwrap_or(0);
-        let committer = Committer {
-            archive: Arc::clone(&plan.setup.archive),
-            coordinator: Arc::clone(&plan.setup.coordinator),
-            io: plan.io.handle().clone(),
-            keys: plan.started.keys.clone(),
-            term: plan.started.register.term,
-            keep: plan.setup.job.checkpoint.keep,
-            folders: Arc::clone(&plan.started.folders),
-            recent: manifests.get(since_full..).unwrap_or_default().to_vec(),
-            sealed: None,
-            events: self.events.clone(),
-            shutdown: self.shutdown.clone(),
-        };
-        self.threads.start("gregor-commit".to_owned(), move || committer.serve(&to_carry_out))?;
+        self.threads.start(("gregor-commit".to_owned(), Priority::Normal), move || committer.serve(&to_carry_out))?;
         Ok(orders)
+    }
+
+    fn common(&self) -> (Arc<Vec<Cell>>, Arc<Ready>, Sender<Event>) {
+        (Arc::clone(&self.cells), Arc::clone(&self.ready), self.shared.events.clone())
     }
 }
 
@@ -141,3 +166,6 @@ fn apply((cells, ready, events): (&[Cell], &Ready, &Sender<Event>), task: usize,
         Err(error) => drop(events.send(Event::Failed(failure::state(&cell.id.to_string(), error)))),
     }
 }
+
+#[cfg(test)]
+mod tests;

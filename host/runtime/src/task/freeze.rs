@@ -26,6 +26,9 @@ impl Task {
         Ok(())
     }
 
+    /// The pause that a task sees. In it are: moved pointers (of the maps and of what was emitted), positions copied, one send. Out of it are: every
+    /// digest, every encoding, what is sorted and freed, all of which savers and appliers do. Nothing here grows with the state; one thing grows with
+    /// the partitions of the outputs.
     fn freeze(&mut self) -> Result<Frozen, RunError> {
         let name = self.identity.name.clone();
         let services = self.instance()?.services();
@@ -60,7 +63,7 @@ impl Task {
             component: self.identity.stage.component,
             schemas: self.identity.stage.stores.iter().map(|store| store.schema_version).collect(),
             delta: Vec::new(),
-            runs: RunsHeader { count: 0, records: 0, sha256: Digest::of(b"[]") },
+            runs: RunsHeader { count: 0, records: 0, sha256: Digest([0; 32]) },
             files: Vec::new(),
         }
     }

@@ -12,11 +12,13 @@
 //! | `data` | 1 | the host's id (`coordination::local::data::Version`) | `<data>/version` |
 //! | `register` | 2 | [`Register`](crate::register::Register) | `<data>/coordination/<tenant>/<job>` |
 //! | `marker` | 1 | [`Marker`](crate::spec::Marker) | archive: `marker`, `tombstone`; output folders: `._gregor` |
-//! | `spec` | 1 | [`Spec`](crate::spec::Spec) | archive: `specs/…` |
+//! | `spec` | 2 | [`Spec`](crate::spec::Spec) | archive: `specs/…` |
 //! | `plan` | 1 | [`Plan`](crate::plan::Plan) | archive: `plans/…` |
-//! | `manifest` | 1 | [`Manifest`](crate::manifest::Manifest) | archive: `manifests/…` |
-//! | `manifest-page` | 1 | list of [`Manifest`](crate::manifest::Manifest) | archive: `pages/…` |
-//! | `part-footer` | 1 | [`Footer`](crate::part::Footer) | at the end of each part, see [`part`](crate::part) |
+//! | `manifest` | 2 | [`Manifest`](crate::manifest::Manifest) | archive: `manifests/…` |
+//! | `manifest-page` | 1 | list of [`Manifest`](crate::manifest::Manifest); not written any more | archive: `pages/…` |
+//! | `task-page` | 1 | list of [`TaskEntry`](crate::snapshot::TaskEntry) | archive: `pages/…` |
+//! | `part-page` | 1 | list of [`LivePart`](crate::history::LivePart) | archive: `pages/…` |
+//! | `part-footer` | 2 | [`Footer`](crate::part::Footer) | at the end of each part, see [`part`](crate::part) |
 //!
 //! Each has a fixture `<kind>-v<version>`, as has every stored format that is no document. A format that changes takes another version and
 //! another fixture; the old one stays, and stays readable.

@@ -17,14 +17,14 @@ use thiserror::Error;
 use crate::digest::Digest;
 use crate::document::{DocumentError, Kind};
 use crate::names::{Attempt, Boot, Sequence, StoreName, TaskId};
-use crate::segment::Run;
+use crate::segment::{DeltaContent, DeltaHeader, Run};
 
 /// First bytes of a part.
 pub const PART_HEAD: [u8; 8] = *b"GRGPART\x01";
 /// Last bytes of a part.
 pub const PART_TAIL: [u8; 8] = *b"GRGPEND\x01";
-/// How a footer is stored.
-pub const FOOTER: Kind = Kind { name: "part-footer", version: 1 };
+/// How a footer is stored. Version 1 did not say what deltas hold: all of them were changes.
+pub const FOOTER: Kind = Kind { name: "part-footer", version: 2 };
 
 /// What a part holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct DeltaAt {
     pub sequence: Sequence,
     /// The store.
     pub store: StoreName,
+    /// What it holds.
+    #[serde(default, skip_serializing_if = "DeltaContent::is_changes")]
+    pub content: DeltaContent,
     /// First byte in the part.
     pub offset: u64,
     /// Bytes.
@@ -153,11 +156,12 @@ impl PartBuilder {
         self.footer.deltas.is_empty() && self.footer.runs.is_empty()
     }
 
-    /// Puts a delta in.
-    pub fn delta(&mut self, of: Origin, store: StoreName, (bytes, sha256): (&[u8], Digest)) {
+    /// Puts a delta in: the bytes that `header` speaks of.
+    pub fn delta(&mut self, of: Origin, header: &DeltaHeader, bytes: &[u8]) {
         let Origin { task, attempt, sequence } = of;
+        let DeltaHeader { store, content, sha256, .. } = header.clone();
         let offset = self.bytes.len() as u64;
-        self.footer.deltas.push(DeltaAt { task, attempt, sequence, store, offset, length: bytes.len() as u64, sha256 });
+        self.footer.deltas.push(DeltaAt { task, attempt, sequence, store, content, offset, length: bytes.len() as u64, sha256 });
         self.bytes.extend_from_slice(bytes);
     }
 

@@ -8,8 +8,8 @@ use crate::job::Job;
 use crate::manifest::ObjectRef;
 use crate::names::{Incarnation, JobName};
 
-/// How a spec is stored.
-pub const SPEC: Kind = Kind { name: "spec", version: 1 };
+/// How a spec is stored. Version 1 had fewer settings of checkpoints: what it leaves out are defaults.
+pub const SPEC: Kind = Kind { name: "spec", version: 2 };
 /// How the markers of a job in its archive and in its output folders are stored: a [`Marker`].
 pub const MARKER: Kind = Kind { name: "marker", version: 1 };
 /// Name of the marker file in an output folder. Hidden, as Hadoop's readers expect of what is no data.

@@ -11,7 +11,10 @@ use gregor_model::segment::{
     DeltaContent, DeltaHeader, FileHeader, InputProgress, OnEnd, Position, Run, RunsHeader, SegmentHeader, final_name, temporary_name,
 };
 
+/// A part whose footer is of version 1.
 const PART_V1: &[u8] = include_bytes!("fixtures/part-v1");
+/// The same with a list of deleted keys, which takes a footer of version 2.
+const PART_V2: &[u8] = include_bytes!("fixtures/part-v2");
 const SEGMENT_V1: &str = include_str!("fixtures/segment-v1");
 const INCARNATION: Incarnation = Incarnation(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
 
@@ -20,10 +23,18 @@ fn run((stream, partition, ordinal): (&str, u32, u32), bytes: &[u8]) -> Run {
     Run { stream: StreamName::new(stream).unwrap(), partition, ordinal, length, records: 3, sha256 }
 }
 
-fn part() -> Part {
+fn delta(content: DeltaContent, bytes: &[u8]) -> DeltaHeader {
+    let (store, length, sha256) = (StoreName::new("counts").unwrap(), bytes.len() as u64, Digest::of(bytes));
+    DeltaHeader { store, content, entries: 3, length, sha256 }
+}
+
+/// A part with these deltas of one store.
+fn part(deltas: &[(DeltaContent, &[u8])]) -> Part {
     let mut builder = PartBuilder::new(Boot(u128::MAX));
     let of = |partition| Origin { task: TaskId { stage: 1, partition }, attempt: Attempt(4), sequence: Sequence(9) };
-    builder.delta(of(3), StoreName::new("counts").unwrap(), (b"a delta", Digest::of(b"a delta")));
+    for &(content, bytes) in deltas {
+        builder.delta(of(3), &delta(content, bytes), bytes);
+    }
     // Not in the order of the footer: offsets of records are given in that.
     for (task, place, bytes) in
         [(3, ("words", 2, 1), "run d"), (3, ("words", 2, 0), "run c"), (0, ("words", 2, 0), "run b"), (5, ("else", 7, 0), "run a")]
@@ -31,6 +42,16 @@ fn part() -> Part {
         builder.run(of(task), run(place, bytes.as_bytes()), bytes.as_bytes());
     }
     builder.finish().unwrap()
+}
+
+/// What is in the fixture of version 1.
+fn part_v1() -> Part {
+    part(&[(DeltaContent::Changes, b"a delta")])
+}
+
+/// What is in the fixture of version 2.
+fn part_v2() -> Part {
+    part(&[(DeltaContent::Changes, b"a delta"), (DeltaContent::Deletions, b"deleted keys")])
 }
 
 fn segment() -> SegmentHeader {
@@ -77,28 +98,30 @@ fn bytes(part: &[u8], offset: u64, length: u64) -> &[u8] {
 }
 
 #[test]
-fn a_part_of_version_1_is_written_as_ever() {
-    assert_eq!(String::from_utf8_lossy(&part().bytes), String::from_utf8_lossy(PART_V1));
-    assert_eq!(part().bytes, PART_V1);
+fn a_part_is_written_as_ever() {
+    assert_eq!(String::from_utf8_lossy(&part_v2().bytes), String::from_utf8_lossy(PART_V2));
+    assert_eq!(part_v2().bytes, PART_V2);
 }
 
 #[test]
-fn a_part_of_version_1_is_read_from_its_own_end() {
-    let at = footer_at(PART_V1);
-    assert_eq!(at, part().footer_at);
-    let footer = Footer::decode(bytes(PART_V1, at.offset, at.length), at).unwrap();
-    assert_eq!(footer, part().footer);
-    let runs: Vec<&[u8]> = footer.runs.iter().map(|at| bytes(PART_V1, at.offset, at.run.length)).collect();
-    assert_eq!(runs, [b"run a", b"run b", b"run c", b"run d"], "by stream, partition, task, sequence, ordinal");
-    let deltas: Vec<&[u8]> = footer.deltas.iter().map(|at| bytes(PART_V1, at.offset, at.length)).collect();
-    assert_eq!(deltas, [b"a delta"]);
-    assert!(footer.runs.iter().all(|at| Digest::of(bytes(PART_V1, at.offset, at.run.length)) == at.run.sha256));
+fn parts_of_every_version_are_read_from_their_own_end() {
+    for (stored, expected, deltas) in [(PART_V1, part_v1(), &[&b"a delta"[..]][..]), (PART_V2, part_v2(), &[b"a delta", b"deleted keys"])] {
+        let at = footer_at(stored);
+        assert_eq!(at.offset, expected.footer_at.offset);
+        let footer = Footer::decode(bytes(stored, at.offset, at.length), at).unwrap();
+        assert_eq!(footer, expected.footer);
+        let runs: Vec<&[u8]> = footer.runs.iter().map(|at| bytes(stored, at.offset, at.run.length)).collect();
+        assert_eq!(runs, [b"run a", b"run b", b"run c", b"run d"], "by stream, partition, task, sequence, ordinal");
+        let found: Vec<&[u8]> = footer.deltas.iter().map(|at| bytes(stored, at.offset, at.length)).collect();
+        assert_eq!(found, deltas);
+        assert!(footer.runs.iter().all(|at| Digest::of(bytes(stored, at.offset, at.run.length)) == at.run.sha256));
+    }
 }
 
 #[test]
 fn no_altered_or_shortened_footer_is_believed() {
-    let at = footer_at(PART_V1);
-    let footer = bytes(PART_V1, at.offset, at.length);
+    let at = footer_at(PART_V2);
+    let footer = bytes(PART_V2, at.offset, at.length);
     for index in 0..footer.len() {
         let mut altered = footer.to_vec();
         altered[index] ^= 1 << (index % 8);

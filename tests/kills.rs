@@ -151,12 +151,22 @@ fn disturb(lab: &Lab, (random, times, choose): (&mut StdRng, u32, Choose), mut d
             return (toll, host.end().calm());
         }
         until(&mut host, choose(random, &toll));
-        let ended = if host.is_over() { host.end().calm() } else { disturb(host).calm() };
+        // Whoever was over before is done: one that failed by itself counts as no disturbance.
+        let ended = if host.is_over() { host.end().calm().code(0) } else { disturb(host).calm() };
         if ended.code == Some(0) {
             return (toll, ended);
         }
         toll.note(&ended);
     }
+}
+
+/// Kills a process. It may have been over before.
+#[track_caller]
+fn kill(host: Host) -> Ended {
+    host.signal(Signal::KILL);
+    let ended = host.end();
+    assert!(ended.signal == Some(9) || ended.code == Some(0), "it was killed, and ended with {:?}:\n{}", ended.code, ended.stderr);
+    ended
 }
 
 #[test]
@@ -177,12 +187,7 @@ fn a_job_killed_at_random_instants_leaves_what_an_undisturbed_one_leaves() {
 /// Kills a job at random instants until it is over, and compares what it leaves.
 fn killed(random: &mut StdRng, least: Duration) -> Toll {
     let (lab, expected) = undisturbed(random, least);
-    let (toll, ended) = disturb(&lab, (random, KILLS, any_instant), |host| {
-        host.signal(Signal::KILL);
-        let ended = host.end();
-        assert!(ended.signal == Some(9) || ended.code == Some(0), "it was killed, and ended with {:?}:\n{}", ended.code, ended.stderr);
-        ended
-    });
+    let (toll, ended) = disturb(&lab, (random, KILLS, any_instant), kill);
     println!("killed: {toll:?}; {}", ended.line("finished").unwrap_or_default());
     let ended = ended.code(0);
     assert!(ended.resumed().is_none_or(|from| from >= toll.confirmed), "{} < {}", ended.stderr, toll.confirmed);
@@ -225,6 +230,8 @@ fn a_second_signal_ends_the_job_at_once_and_loses_nothing() {
     let mut host = lab.start(&[]);
     until(&mut host, Instant::Spoken(Duration::from_millis(50)));
     host.signal(Signal::TERM);
+    // Two signals of a kind that wait at the same time are one.
+    clock::wait("the first signal to be heard", || (host.is_over() || host.stderr().contains("stopping")).then_some(()));
     host.signal(Signal::TERM);
     host.end().calm().code(143);
     lab.run(&[]).code(0);
@@ -245,10 +252,7 @@ fn killed_jobs_of_one_producer_a_partition_write_the_same_bytes_in_the_same_orde
     // It is soon over: so it is run, and killed, several times.
     let mut kills = 0;
     for round in 0..40 {
-        let (toll, ended) = disturb(&lab, (&mut random, 15, any_instant), |host| {
-            host.signal(Signal::KILL);
-            host.end()
-        });
+        let (toll, ended) = disturb(&lab, (&mut random, 15, any_instant), kill);
         ended.code(0);
         output::complete(&lab.path("out"));
         let found = output::by_task(&lab.path("out"));
@@ -268,12 +272,12 @@ fn a_local_store_that_was_deleted_is_restored_from_the_archive() {
     let mut random = seed::random("a_local_store_that_was_deleted_is_restored_from_the_archive");
     let (lab, expected) = undisturbed(&mut random, UNDISTURBED);
     let (toll, ended) = disturb(&lab, (&mut random, 8, any_instant), |host| {
-        host.signal(Signal::KILL);
-        let ended = host.end();
+        let ended = kill(host);
         crate::harness::lab::remove(&lab.path("data/state"));
         ended
     });
     println!("killed, and the store deleted: {toll:?}");
+    assert!(toll.disturbed >= 4 && toll.resumed >= 2, "too few went on without their store: {toll:?}");
     ended.code(0);
     Outputs::of(&lab).same_as(&expected);
 }
@@ -284,13 +288,32 @@ fn a_process_that_stands_still_for_a_while_blames_no_record() {
     // By the clock on the wall, a call may take 30 times its CPU time: 0.3 s, and each stop is longer.
     let more = "on-error = \"skip\"\nlimits = { call-time = \"10 ms\" }\ncheckpoint = { interval = \"20 ms\" }";
     let lab = Lab::with_job(&jobs::lines("rust/identity", more));
-    let text = corpus::plain(&mut random, 60_000_000, 1_000_000);
-    lab.write("in/a.txt", &text);
+    let mut bytes = 60_000_000;
+    let text = loop {
+        let text = corpus::plain(&mut random, bytes, 1_000_000);
+        lab.write("in/a.txt", &text);
+        if stand_still(&lab, &mut random) >= 2 {
+            break text;
+        }
+        assert!(bytes < 1_000_000_000, "however much there was to do, it was over before it stood still");
+        bytes *= 2;
+        lab.forget();
+    };
+    let mut expected: Vec<&[u8]> = text[..text.len() - 1].split(|&byte| byte == b'\n').collect();
+    expected.sort_unstable();
+    assert!(output::records(&lab.path("out")) == expected, "the output differs from the input");
+}
+
+/// Runs a job that stands still now and then; how often it did so and had something left to do.
+fn stand_still(lab: &Lab, random: &mut StdRng) -> u32 {
     let mut host = lab.start(&[]);
     let mut stops = 0;
-    while stops < 8 && !host.is_over() {
+    while stops < 8 {
         until(&mut host, Instant::Started(Duration::from_micros(random.random_range(20_000..120_000))));
         host.signal(Signal::STOP);
+        if host.is_over() {
+            break;
+        }
         until(&mut host, Instant::Started(Duration::from_millis(500)));
         host.signal(Signal::CONT);
         stops += 1;
@@ -298,7 +321,5 @@ fn a_process_that_stands_still_for_a_while_blames_no_record() {
     let ended = host.end().calm().code(0);
     println!("stood still {stops} times; {}", ended.line("pause-p50").unwrap_or_default());
     assert!(!ended.stderr.contains("skipped="), "a record was blamed:\n{}", ended.stderr);
-    let mut expected: Vec<&[u8]> = text[..text.len() - 1].split(|&byte| byte == b'\n').collect();
-    expected.sort_unstable();
-    assert!(output::records(&lab.path("out")) == expected, "the output differs from the input");
+    stops
 }

@@ -5,6 +5,7 @@
 mod good;
 mod hostile;
 mod life;
+mod loaded;
 mod recorder;
 
 use std::path::Path;

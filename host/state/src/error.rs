@@ -7,8 +7,8 @@ use thiserror::Error;
 
 /// Why a call on the state failed.
 ///
-/// The first five are answers to the guest, as the contract lists them. The next four are limits: the guest call traps. The rest end
-/// the attempt or the process.
+/// The first five are answers to the guest, as the contract lists them. The next four are limits: the guest call traps. What is unfinished may
+/// be tried again. The rest end the attempt or the process.
 #[derive(Debug, Error)]
 pub enum StateError {
     /// The task has no store of this number.

@@ -1,6 +1,8 @@
 //! Tests of `task`, through what it offers to others.
 
 mod history;
+mod images;
 mod limits;
+mod merges;
 mod model;
 mod steps;

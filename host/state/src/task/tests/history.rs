@@ -174,6 +174,9 @@ impl History {
             81..83 => self.wipe_and_restart(),
             83..85 => self.large_segment(),
             85..88 => self.twin.stores.mark().unwrap(),
+            88..90 => drop(self.twin.rebase().unwrap()),
+            90..94 => self.merge(),
+            94 => self.twin.compare_base(),
             _ => self.twin.compare(),
         }
     }
@@ -182,6 +185,16 @@ impl History {
         std::fs::remove_file(self.twin.folder().join("marker")).ok();
         self.twin.restart().unwrap();
         self.twin.compare();
+    }
+
+    /// Merges some neighbours of the chain, merged ones among them.
+    fn merge(&mut self) {
+        let length = self.twin.archive.len();
+        if length > 0 {
+            let start = self.random.random_range(0..length);
+            let end = self.random.random_range(start..length) + 1;
+            self.twin.merge(start..end.min(start + 8)).unwrap();
+        }
     }
 
     /// Enough bytes for ingestion, and gone again before long.
@@ -235,6 +248,7 @@ fn every_history_is_that_of_plain_maps() {
         history.twin.compare();
         history.twin.checkpoint().unwrap();
         history.wipe_and_restart();
+        history.twin.compare_base();
         assert_eq!(STORES.len(), history.twin.call.len());
     }
 }

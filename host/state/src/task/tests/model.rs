@@ -1,4 +1,5 @@
-//! A task's stores beside a model of plain maps, and the archive that both are recovered from. Every step is done on both and compared.
+//! A task's stores beside a model of plain maps, and the archive that both are recovered from: a base, where there is one, and a chain of deltas,
+//! some of them merged. Every step is done on both and compared.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +12,7 @@ use gregor_model::names::{Branch, Incarnation, StoreName};
 use gregor_model::steps::Steps;
 use tempfile::TempDir;
 
-use crate::{Apply, Backend, BackendOptions, DeltaFile, Direction, Frozen, KeyRange, StateError, TaskStores};
+use crate::{Apply, Backend, BackendOptions, DeltaFile, Direction, Frozen, KeyRange, StateError, TaskStores, merge};
 
 pub(super) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -34,10 +35,20 @@ pub(super) fn strings<'a>(items: impl IntoIterator<Item = Option<&'a [u8]>>) -> 
     strings
 }
 
-/// What the archive has of one segment.
+/// What the archive has of one segment, or of several that were merged.
 pub(super) struct Saved {
+    /// The last segment in it.
     pub(super) segment: Digest,
+    /// Those before it.
+    pub(super) merged: Vec<Digest>,
     pub(super) deltas: Vec<DeltaFile>,
+}
+
+/// What the archive has of a whole store.
+pub(super) struct Base {
+    pub(super) segment: Digest,
+    /// Its files, under their names.
+    pub(super) folder: PathBuf,
 }
 
 /// A task, its model, and its archive.
@@ -54,8 +65,14 @@ pub(super) struct Twin {
     frozen: Vec<Map>,
     /// As of the last confirmed segment.
     pub(super) confirmed: Vec<Map>,
+    /// What the confirmed chain stands on.
+    pub(super) base: Option<Base>,
     /// The confirmed chain.
     pub(super) archive: Vec<Saved>,
+    /// The stores after each confirmed segment.
+    states: Vec<(Digest, Vec<Map>)>,
+    /// Segments sealed so far, and folders and files made: what their names are made of.
+    made: u64,
     offered: Option<Offer>,
     pub(super) applying: Option<Apply>,
 }
@@ -86,7 +103,10 @@ impl Twin {
             committed: empty.clone(),
             frozen: empty.clone(),
             confirmed: empty,
+            base: None,
             archive: Vec::new(),
+            states: Vec::new(),
+            made: 0,
             offered: None,
             applying: None,
         }
@@ -116,7 +136,7 @@ impl Twin {
         if self.offered.is_some() {
             return Ok(true);
         }
-        let segment = Digest::of(&self.archive.len().to_le_bytes());
+        let segment = Digest::of(&self.number().to_le_bytes());
         let frozen = self.stores.freeze()?;
         self.frozen.clone_from(&self.committed);
         let local = frozen.as_ref().map_or(Ok(Vec::new()), |frozen| self.write(frozen, &segment))?;
@@ -132,8 +152,9 @@ impl Twin {
         }
         let Some(Offer { segment, local, archived }) = self.offered.take() else { return Ok(()) };
         // The archive comes first: what fails from here on is found there.
-        self.archive.push(Saved { segment, deltas: archived });
         self.confirmed.clone_from(&self.frozen);
+        self.archive.push(Saved { segment, merged: Vec::new(), deltas: archived });
+        self.states.push((segment, self.confirmed.clone()));
         if let Some(apply) = self.stores.confirm(local, segment)? {
             self.applying = Some(apply);
         }
@@ -190,15 +211,101 @@ impl Twin {
         self.stores = stores(&self.backend, folder);
         let marker = self.stores.marker()?;
         self.stores.set_owner(OWNER.0, OWNER.1);
-        let known = marker.and_then(|marker| self.archive.iter().position(|saved| saved.segment == marker.segment));
-        if known.is_none() {
-            self.stores.wipe()?;
-        }
+        let from = match marker.and_then(|marker| self.known(marker.segment)) {
+            Some(from) => from,
+            None => {
+                self.stores.wipe()?;
+                if let Some(base) = &self.base {
+                    self.stores.restore_image(base.segment, &copy_base(base, &self.root.path().join("spool")))?;
+                }
+                0
+            }
+        };
         let spool = self.root.path().join("spool");
-        for saved in &self.archive[known.map_or(0, |position| position + 1)..] {
+        for saved in &self.archive[from..] {
             self.stores.restore(saved.segment, saved.deltas.iter().map(|delta| copy_to(delta, &spool)).collect())?;
         }
         self.stores.mark()
+    }
+
+    /// Where the chain goes on after a segment. One that was merged with later ones is gone over again with them.
+    fn known(&self, segment: Digest) -> Option<usize> {
+        if self.base.as_ref().is_some_and(|base| base.segment == segment) {
+            return Some(0);
+        }
+        let last = |saved: &Saved| saved.segment == segment;
+        let place = self.archive.iter().position(|saved| last(saved) || saved.merged.contains(&segment))?;
+        Some(if last(&self.archive[place]) { place + 1 } else { place })
+    }
+
+    /// Takes an image, checks it and makes it the base of the chain. Answers whether there was anything to take.
+    pub(super) fn rebase(&mut self) -> Result<bool, StateError> {
+        let Some(image) = self.stores.image().take(&self.root.path().join("spool"))? else {
+            assert!(self.archive.is_empty() || self.applying.is_some(), "there is something to take");
+            return Ok(false);
+        };
+        let from = self.known(image.segment).unwrap();
+        let folder = self.root.path().join("archive").join(format!("base-{}", self.number()));
+        fs::create_dir(&folder).unwrap();
+        for file in &image.files {
+            let (length, sha256) = file.digest().unwrap();
+            let bytes = fs::read(&file.path).unwrap();
+            assert_eq!((file.length, length, sha256), (length, bytes.len() as u64, Digest::of(&bytes)));
+            fs::write(folder.join(&file.name), bytes).unwrap();
+        }
+        let segment = image.segment;
+        let linked = image.folder.clone();
+        image.discard();
+        assert!(!linked.exists());
+        self.archive.drain(..from);
+        self.base = Some(Base { segment, folder });
+        Ok(true)
+    }
+
+    /// Restores the base elsewhere, and then what follows, and compares both with the model.
+    pub(super) fn compare_base(&mut self) {
+        let Some(base) = &self.base else { return };
+        let name = format!("elsewhere-{}", self.attempt);
+        let folder = self.root.path().join(&name);
+        let mut elsewhere = stores(&self.backend, &folder);
+        elsewhere.restore_image(base.segment, &copy_base(base, &self.root.path().join("spool"))).unwrap();
+        assert!(entries(&mut elsewhere) == self.state(base.segment), "the base is not the store at its segment");
+        let spool = self.root.path().join("spool");
+        for saved in &self.archive {
+            elsewhere.restore(saved.segment, saved.deltas.iter().map(|delta| copy_to(delta, &spool)).collect()).unwrap();
+            assert!(entries(&mut elsewhere) == self.state(saved.segment), "base and deltas are not the store at their segment");
+        }
+        assert!(entries(&mut elsewhere) == self.confirmed);
+        elsewhere.wipe().unwrap();
+    }
+
+    /// Merges neighbours of the chain.
+    pub(super) fn merge(&mut self, range: std::ops::Range<usize>) -> Result<(), StateError> {
+        let archive = self.root.path().join("archive");
+        let stem = format!("merged-{}", self.number());
+        let deltas: Vec<_> = self.archive[range.clone()].iter().map(|saved| saved.deltas.clone()).collect();
+        let before: Vec<_> = deltas.iter().flatten().map(|delta| fs::read(&delta.path).unwrap()).collect();
+        let merged = merge(&self.backend, &self.root.path().join("spool"), &deltas, (&archive, &stem));
+        // What is merged stays as it is, whatever happens.
+        assert!(before == deltas.iter().flatten().map(|delta| fs::read(&delta.path).unwrap()).collect::<Vec<_>>());
+        let merged = merged?;
+        assert!(!fs::read_dir(self.root.path().join("spool")).unwrap().any(|entry| entry.unwrap().file_type().unwrap().is_dir()));
+        let mut parts: Vec<_> = self.archive.drain(range.clone()).collect();
+        let last = parts.pop().unwrap();
+        let segments = parts.iter().flat_map(|saved| saved.merged.iter().copied().chain([saved.segment])).chain(last.merged);
+        let saved = Saved { segment: last.segment, merged: segments.collect(), deltas: merged };
+        self.archive.insert(range.start, saved);
+        Ok(())
+    }
+
+    /// The stores after a confirmed segment.
+    pub(super) fn state(&self, segment: Digest) -> &[Map] {
+        &self.states.iter().find(|(other, _)| *other == segment).unwrap().1
+    }
+
+    fn number(&mut self) -> u64 {
+        self.made += 1;
+        self.made
     }
 
     /// Compares everything with the model of the current call.
@@ -220,6 +327,13 @@ impl Twin {
     }
 }
 
+/// All that a task's stores hold.
+pub(super) fn entries(stores: &mut TaskStores) -> Vec<Map> {
+    let mut found = vec![Map::new(); STORES.len()];
+    stores.entries(|store, key, value| drop(found[usize::from(store)].insert(key.to_vec(), value.to_vec()))).unwrap();
+    found
+}
+
 /// All pairs of a range, `max` at a time.
 pub(super) fn collect(stores: &mut TaskStores, store: u16, range: KeyRange, max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
     let cursor = stores.scan(store, range).unwrap();
@@ -237,7 +351,15 @@ pub(super) fn collect(stores: &mut TaskStores, store: u16, range: KeyRange, max:
     found
 }
 
-fn copy_to(delta: &DeltaFile, folder: &Path) -> DeltaFile {
+/// A copy of a base's files, as a restore takes it.
+pub(super) fn copy_base(base: &Base, folder: &Path) -> PathBuf {
+    let copy = folder.join("base");
+    fs::remove_dir_all(&copy).ok();
+    copy_folder(&base.folder, &copy);
+    copy
+}
+
+pub(super) fn copy_to(delta: &DeltaFile, folder: &Path) -> DeltaFile {
     let path = folder.join(delta.path.file_name().unwrap());
     fs::copy(&delta.path, &path).unwrap();
     DeltaFile { path, ..delta.clone() }

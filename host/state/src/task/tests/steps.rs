@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gregor_model::digest::Digest;
 use gregor_model::limits::APPLIED_MARK_BYTES;
 use gregor_model::names::{Branch, Incarnation};
+use gregor_model::segment::DeltaContent;
 use gregor_model::steps::{DurableStep, Side, StepFailure, Steps, Unobserved};
 
 use super::model::{OWNER, Twin, stores};
@@ -25,7 +26,7 @@ impl Steps for Injector {
     }
 }
 
-/// Small and large segments, a mark, a wipe, and restores: every kind of durable step.
+/// Small and large segments, a mark, a merge, an image, a wipe, and restores: every kind of durable step.
 fn scenario(twin: &mut Twin) -> Result<(), StateError> {
     for round in 0..4_u32 {
         for number in 0..3000_u32 {
@@ -37,6 +38,14 @@ fn scenario(twin: &mut Twin) -> Result<(), StateError> {
         twin.checkpoint()?;
         if round == 1 {
             twin.stores.mark()?;
+        }
+        if round == 2 {
+            twin.stores.delete(1, b"round")?;
+            twin.call[1].clear();
+            twin.commit();
+            twin.checkpoint()?;
+            twin.merge(1..4)?;
+            twin.rebase()?;
         }
     }
     twin.restart()?;
@@ -236,8 +245,12 @@ fn deltas_of_the_same_changes_hold_the_same_keys_and_values() {
     let frozen = twin.stores.freeze().unwrap().unwrap();
     let folder = twin.folder();
     let (first, second) = (frozen.write_deltas(&folder, "first").unwrap(), frozen.write_deltas(&folder, "second").unwrap());
-    assert_eq!(first.iter().map(|delta| (delta.store, delta.entries)).collect::<Vec<_>>(), [(0, 5000), (1, 1)]);
-    let found = contents(&twin.backend, &folder.join("a"), first);
+    let written: Vec<_> = first.iter().map(|delta| (delta.store, delta.content, delta.entries)).collect();
+    assert_eq!(written, [(0, DeltaContent::Changes, 5000), (1, DeltaContent::Changes, 1), (1, DeltaContent::Deletions, 1)]);
+    assert!(first[2].path.to_str().unwrap().ends_with("/first-1-deleted.sst"));
+    let found = contents(&twin.backend, &folder.join("a"), first.clone());
     assert_eq!(found.len(), 5000);
     assert!(found == contents(&twin.backend, &folder.join("b"), second));
+    // Consumed, the list of deletions included, which was not read as changes.
+    assert!(first.iter().all(|delta| !delta.path.exists()));
 }

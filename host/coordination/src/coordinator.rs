@@ -9,7 +9,7 @@ use gregor_model::start::Begin;
 
 use crate::error::CoordinationError;
 
-/// One job's coordination. Implementations: [`crate::local::LocalCoordinator`]; later ZooKeeper.
+/// One job's coordination. Implementations: [`crate::local::LocalCoordinator`], [`crate::zookeeper::ZooKeeperCoordinator`].
 ///
 /// Guarantees demanded:
 /// * *Linearizable*: calls take effect one after the other, and [`read`](Self::read) sees all that took effect before it began.
@@ -107,7 +107,12 @@ pub struct CommitPermit {
 impl CommitPermit {
     /// The permit for the newest checkpoint of a register that was just written under a valid claim.
     pub(crate) const fn of(register: &Register) -> Self {
-        Self { number: register.created, term: register.term, boot: register.boot }
+        Self::under(register.created, (register.term, register.boot))
+    }
+
+    /// The permit for a checkpoint that was just created under this claim.
+    pub(crate) const fn under(number: CheckpointNumber, (term, boot): (Term, Boot)) -> Self {
+        Self { number, term, boot }
     }
 
     /// The checkpoint.

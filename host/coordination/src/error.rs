@@ -1,4 +1,4 @@
-//! What can go wrong in coordination, one variant for each thing that the caller does about it. Refuses to hide which job or file it was.
+//! What can go wrong in coordination, one variant for each thing that the caller does about it. Refuses to hide which job or record it was.
 
 use gregor_model::names::JobName;
 use gregor_model::register::Forbidden;
@@ -9,10 +9,10 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CoordinationError {
     /// A stored record can't be believed. Nothing was touched; the process ends with exit code 3.
-    #[error("coordination record {file} {problem}; restore the newest copy of it, never delete it beside its archive")]
+    #[error("coordination record {record} {problem}; restore the newest copy of it, never delete it beside its archive")]
     Corrupt {
-        /// The record.
-        file: String,
+        /// The record: a file, or a node of ZooKeeper.
+        record: String,
         /// What is wrong with it.
         problem: String,
     },
@@ -57,12 +57,20 @@ pub enum CoordinationError {
         refused: Box<SpecSet>,
     },
     /// A record could not be reached; nothing was changed, trying again may help.
-    #[error("coordination record {file} can't be reached: {reason}; make it readable and writable for this user")]
+    #[error("coordination record {record} can't be reached: {reason}")]
     Unavailable {
-        /// The record.
-        file: String,
-        /// What the system said.
+        /// The record: a file, or the servers that keep it.
+        record: String,
+        /// What the system said, and what to do about it.
         reason: String,
+    },
+    /// What was asked for can't be done, here or ever: an address that is none, credentials that don't open the nodes (exit code 2).
+    #[error("{what} {problem}")]
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// Why not, and what to do.
+        problem: String,
     },
 }
 

@@ -46,7 +46,7 @@ impl LocalCoordinator {
     /// The register can't be believed or reached.
     pub fn open(folder: &Path, job: &JobName, steps: Arc<dyn Steps>) -> Result<Self, CoordinationError> {
         let file = file_of(folder, job);
-        let unreachable = |error: std::io::Error| CoordinationError::Unavailable { file: text(&file), reason: error.to_string() };
+        let unreachable = |error: std::io::Error| unavailable(&file, &error.to_string());
         if let Some(parent) = file.parent() {
             durable::create_folder(parent).map_err(unreachable)?;
         }
@@ -275,14 +275,19 @@ fn text(file: &Path) -> String {
     file.display().to_string()
 }
 
+fn unavailable(file: &Path, reason: &str) -> CoordinationError {
+    let reason = format!("{reason}; make it readable and writable for this user");
+    CoordinationError::Unavailable { record: text(file), reason }
+}
+
 fn read_file(file: &Path, job: &JobName) -> Result<Option<Register>, CoordinationError> {
     let bytes = match durable::read(file) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(None),
-        Err(durable::ReadError::Content(problem)) => return Err(CoordinationError::Corrupt { file: text(file), problem }),
-        Err(durable::ReadError::Unreachable(reason)) => return Err(CoordinationError::Unavailable { file: text(file), reason }),
+        Err(durable::ReadError::Content(problem)) => return Err(CoordinationError::Corrupt { record: text(file), problem }),
+        Err(durable::ReadError::Unreachable(reason)) => return Err(unavailable(file, &reason)),
     };
-    let corrupt = |problem: String| CoordinationError::Corrupt { file: text(file), problem };
+    let corrupt = |problem: String| CoordinationError::Corrupt { record: text(file), problem };
     let register: Register = REGISTER.decode(&bytes).map_err(|error| corrupt(error.to_string()))?;
     register.check(job).map_err(|error| corrupt(error.to_string()))?;
     Ok(Some(register))

@@ -161,7 +161,7 @@ async fn every_altered_or_shortened_register_is_refused_and_left_alone() {
             outcomes.push(LocalCoordinator::open(folder.path(), &job(), Arc::new(Unobserved)).map(drop));
         }
         for outcome in outcomes {
-            let Err(CoordinationError::Corrupt { file: named, .. }) = outcome else { panic!("damage {index}: {outcome:?}") };
+            let Err(CoordinationError::Corrupt { record: named, .. }) = outcome else { panic!("damage {index}: {outcome:?}") };
             assert_eq!(named, file.display().to_string());
         }
         assert_eq!(fs::read(&file).unwrap(), damaged, "damage {index}");

@@ -1,0 +1,1 @@
+//! Tests of what the nodes say about a write.

@@ -68,7 +68,8 @@ pub async fn load(store: &dyn Store, latest: &ManifestRef) -> Result<Loaded, Arc
     Ok(loaded)
 }
 
-/// Writes the pages of a full manifest. Those that the last full one names, `before`, with the same bytes are named again.
+/// Writes the pages of a full manifest. Those that the last full one names, `before`, with the same bytes are named again. `announce` is told the
+/// key of each of the others before it is created.
 ///
 /// # Errors
 /// As [`Store::create`].
@@ -76,14 +77,15 @@ pub async fn write_full(
     store: &dyn Store,
     (keys, term): (&JobKeys, Term),
     (pages, before): (&Pages, Option<&Full>),
+    announce: &(dyn Fn(&str) + Sync),
 ) -> Result<Full, ArchiveError> {
     let known: Known<'_> = before.iter().flat_map(|full| full.objects()).map(|object| (object.sha256, object)).collect();
     let mut full = Full { tasks: Vec::new(), parts: Vec::new(), heads: pages.heads.clone() };
     for page in &pages.tasks {
-        full.tasks.push(write_page(store, (keys, term), (TASKS, page), &known).await?);
+        full.tasks.push(write_page(store, (keys, term), (TASKS, page), (&known, announce)).await?);
     }
     for page in &pages.parts {
-        full.parts.push(write_page(store, (keys, term), (PARTS, page), &known).await?);
+        full.parts.push(write_page(store, (keys, term), (PARTS, page), (&known, announce)).await?);
     }
     Ok(full)
 }
@@ -95,7 +97,7 @@ async fn write_page<T: Serialize + Sync>(
     store: &dyn Store,
     (keys, term): (&JobKeys, Term),
     (kind, page): (Kind, &T),
-    known: &Known<'_>,
+    (known, announce): (&Known<'_>, &(dyn Fn(&str) + Sync)),
 ) -> Result<ObjectRef, ArchiveError> {
     // Our documents can't fail to be JSON; were one to, trying again would not help and the job stops.
     let unwritable = |reason: String| ArchiveError::Unavailable { key: keys.root().to_owned(), reason };
@@ -105,6 +107,7 @@ async fn write_page<T: Serialize + Sync>(
         return Ok(object.clone());
     }
     let key = keys.page(term, sha256);
+    announce(&key);
     store.create(&key, bytes.into()).await?;
     Ok(ObjectRef { key, sha256 })
 }

@@ -195,7 +195,10 @@ impl History {
         let deltas = places(manifest, &entry.header.delta, &entry.deltas).ok_or_else(|| wrong("no such part"))?;
         let link = Link { first: entry.hash, segment: entry.hash, segments: 1, deltas };
         let (base, mut chain) = self.tasks.remove(&task).map(|before| (before.base, before.chain)).unwrap_or_default();
-        chain.push(link);
+        // Without stores there is no state, and nothing to restore.
+        if !entry.header.schemas.is_empty() {
+            chain.push(link);
+        }
         self.tasks.insert(task, TaskHistory { segment: entry.hash, header: entry.header.clone(), base, chain });
         Ok(())
     }

@@ -46,11 +46,11 @@ pub struct SavedGroup {
     pub segments: Vec<SavedSegment>,
 }
 
-/// Deltas that were merged and saved together, in one part.
+/// Deltas that were merged and saved together, in one part; segments that changed nothing need none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedMerges {
     /// The part.
-    pub part: SavedPart,
+    pub part: Option<SavedPart>,
     /// The merges.
     pub merges: Vec<SavedMerge>,
 }
@@ -206,7 +206,7 @@ fn take_merges(history: &History, saved: Vec<SavedMerges>, parts: &mut Vec<PartE
         });
         let before = taken.len();
         taken.extend(entries.filter(|entry| history.tasks.get(&entry.task).is_some_and(|task| task.merged(entry).is_some())));
-        if taken.len() > before {
+        if let Some(part) = part.filter(|_| taken.len() > before) {
             parts.push(PartEntry { object: part.object, length: part.length, footer: part.footer_at, ranges: Vec::new() });
         }
     }

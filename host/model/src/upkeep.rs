@@ -29,14 +29,11 @@ pub enum Upkeep {
 #[must_use]
 pub fn upkeep(task: TaskId, history: &TaskHistory, settings: &CheckpointSettings, (now_ms, began_ms): (u64, u64)) -> Upkeep {
     let deltas = history.delta_bytes();
-    if deltas == 0 {
-        return Upkeep::None;
-    }
     let base = history.base.as_ref().map_or(0, |base| base.bytes()).max(BASE_BYTES_MIN);
     let outgrown = u128::from(deltas) * 1000 > u128::from(base) * u128::from(settings.threshold_permille);
     let made_ms = history.base.as_ref().map_or(began_ms, |base| base.created_at_ms);
     let old = now_ms.saturating_sub(made_ms) >= jittered_ms(task, settings.base_interval);
-    if outgrown || old || history.chain.len() >= CHAIN_LINKS_MAX {
+    if deltas > 0 && (outgrown || old || history.chain.len() >= CHAIN_LINKS_MAX) {
         return Upkeep::Base;
     }
     mergeable(history).map_or(Upkeep::None, |(first, last)| Upkeep::Merge { first, last })

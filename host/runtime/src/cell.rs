@@ -8,6 +8,7 @@ use gregor_model::digest::Digest;
 use gregor_model::names::TaskId;
 use gregor_state::{Applied, DeltaFile};
 
+use crate::keep::KeepOrder;
 use crate::task::Task;
 
 /// What a task shall do at its next batch boundary.
@@ -21,6 +22,8 @@ pub(crate) struct Orders {
     pub(crate) freeze: bool,
     /// Take no more input.
     pub(crate) close: bool,
+    /// Have something done for the chain of its deltas.
+    pub(crate) keep: Option<KeepOrder>,
 }
 
 /// A segment that was confirmed.

@@ -7,13 +7,15 @@ use crossbeam_channel::{Receiver, Sender};
 use gregor_archive::{Store, history};
 use gregor_coordination::{CommitPermit, CoordinationError, Coordinator};
 use gregor_model::keys::JobKeys;
-use gregor_model::manifest::{MANIFEST, Manifest, ObjectRef, Release};
+use gregor_model::manifest::{Full, Manifest, ObjectRef, Release};
 use gregor_model::names::{CheckpointNumber, Term};
+use gregor_model::snapshot::Pages;
 use tokio::runtime::Handle;
 
 use crate::event::Event;
 use crate::failure;
 use crate::folders::Folders;
+use crate::in_flight::InFlight;
 use crate::retry::durably;
 use crate::setup::RunError;
 use crate::threads::Shutdown;
@@ -22,8 +24,8 @@ use crate::threads::Shutdown;
 pub(crate) enum Order {
     /// A number, with the time of its creation in milliseconds since 1970.
     Create(CheckpointNumber, u64),
-    /// A manifest.
-    Seal(Box<Manifest>),
+    /// A manifest; with the pages that make it a full one, where it is to be one.
+    Seal(Box<Manifest>, Option<Box<Pages>>),
     /// A confirmation.
     Confirm(CommitPermit, ObjectRef),
     /// An abort.
@@ -50,10 +52,12 @@ pub(crate) struct Committer {
     pub(crate) keep: u32,
     /// Output folders.
     pub(crate) folders: Arc<Folders>,
-    /// Confirmed manifests, from the last full one on.
-    pub(crate) recent: Vec<Manifest>,
-    /// The one that is sealed and waits for its confirmation.
-    pub(crate) sealed: Option<Manifest>,
+    /// What the last confirmed full manifest names.
+    pub(crate) full: Option<Full>,
+    /// What the manifest names that is sealed and waits for its confirmation, if it is full.
+    pub(crate) sealed: Option<Full>,
+    /// What was written and no confirmed manifest names yet.
+    pub(crate) in_flight: InFlight,
     /// To the supervisor.
     pub(crate) events: Sender<Event>,
     /// Ends waits.
@@ -80,7 +84,7 @@ impl Committer {
                 let created = self.io.block_on(self.coordinator.create(number, created_at_ms, self.keep));
                 created.map(Event::Created).map_err(failure::coordination)
             }
-            Order::Seal(manifest) => self.seal(*manifest),
+            Order::Seal(manifest, pages) => self.seal(*manifest, pages.as_deref()),
             Order::Confirm(permit, object) => self.confirm(permit, &object),
             Order::Abort(number) => {
                 self.io.block_on(self.coordinator.abort(number)).map_err(failure::coordination)?;
@@ -99,21 +103,24 @@ impl Committer {
         }
     }
 
-    fn seal(&mut self, mut manifest: Manifest) -> Result<Event, RunError> {
+    fn seal(&mut self, mut manifest: Manifest, pages: Option<&Pages>) -> Result<Event, RunError> {
         let doing = format!("save the manifest of checkpoint {}", manifest.number);
-        if history::is_full_due(&self.recent) {
-            let pages = durably(&self.shutdown, &doing, || {
-                let next = history::next_pages(&*self.archive, (&self.keys, self.term), &self.recent);
-                self.io.block_on(next).map_err(failure::archive)
+        if let Some(pages) = pages {
+            let full = durably(&self.shutdown, &doing, || {
+                let whose = (&self.keys, self.term);
+                let announce = |key: &str| self.in_flight.add(key);
+                let written = history::write_full(&*self.archive, whose, (pages, self.full.as_ref()), &announce);
+                self.io.block_on(written).map_err(failure::archive)
             })?;
-            manifest.pages = Some(pages);
+            manifest.full = Some(full);
         }
         // One sealing a number: an attempt that could change the generation in between comes with more hosts.
         let key = self.keys.manifest(manifest.number, self.term, 0);
+        self.in_flight.add(&key);
         let object = durably(&self.shutdown, &doing, || {
-            self.io.block_on(gregor_archive::create_document(&*self.archive, MANIFEST, &key, &manifest)).map_err(failure::archive)
+            self.io.block_on(history::write_manifest(&*self.archive, &key, &manifest)).map_err(failure::archive)
         })?;
-        self.sealed = Some(manifest.clone());
+        self.sealed.clone_from(&manifest.full);
         Ok(Event::Sealed(manifest, object))
     }
 
@@ -131,11 +138,8 @@ impl Committer {
             }
             Err(error) => return Err(failure::coordination(error)),
         }
-        if let Some(manifest) = self.sealed.take() {
-            if manifest.pages.is_some() {
-                self.recent.clear();
-            }
-            self.recent.push(manifest);
+        if let Some(full) = self.sealed.take() {
+            self.full = Some(full);
         }
         Ok(Event::Confirmed(number))
     }

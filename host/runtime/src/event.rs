@@ -9,6 +9,7 @@ use gregor_model::names::CheckpointNumber;
 use gregor_model::seal::SavedGroup;
 use gregor_state::DeltaFile;
 
+use crate::keep::KeepResult;
 use crate::setup::{Command, RunError};
 
 /// What happened.
@@ -43,6 +44,8 @@ pub(crate) enum Event {
     Released(Vec<Release>),
     /// `_SUCCESS` is there.
     Succeeded,
+    /// Something came, or nothing, of what was ordered for these tasks' chains.
+    Kept(Vec<usize>, KeepResult),
     /// The job can't go on.
     Failed(RunError),
 }

@@ -14,11 +14,14 @@
 
 mod cell;
 mod clock;
+mod collect;
 mod commit;
 mod event;
 mod failure;
 mod folders;
+mod in_flight;
 mod input;
+mod keep;
 mod pauses;
 mod ready;
 mod restore;

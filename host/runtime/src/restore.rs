@@ -1,11 +1,12 @@
-//! Restores a task's state: keeps the local store if it is of the confirmed chain, otherwise wipes it, and applies the deltas that it lacks.
-//! Refuses a delta whose bytes are not the ones that were confirmed.
+//! Restores a task's state: keeps the local store if it is of the confirmed chain, otherwise wipes it and opens the files of the base, and
+//! applies the deltas that it lacks. Refuses bytes that are not the ones that were confirmed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gregor_archive::Store;
 use gregor_model::history::Link;
+use gregor_model::manifest::Base;
 use gregor_model::names::{Branch, Incarnation, StoreName};
 use gregor_model::recovery::{Held, LocalStore, local_store};
 use gregor_state::{DeltaFile, TaskStores};
@@ -18,6 +19,8 @@ use crate::setup::RunError;
 pub(crate) struct Restore {
     /// The job's incarnation and line of history.
     pub(crate) owner: (Incarnation, Branch),
+    /// What the confirmed chain begins with.
+    pub(crate) base: Option<Base>,
     /// The confirmed chain.
     pub(crate) chain: Vec<Link>,
     /// The task's stores, in the order of its description.
@@ -33,7 +36,7 @@ pub(crate) struct Restore {
 impl Restore {
     /// Restores; `task` is its name for people. The chain is given up.
     pub(crate) fn run(&mut self, task: &str, stores: &mut TaskStores) -> Result<(), RunError> {
-        let chain = std::mem::take(&mut self.chain);
+        let (base, chain) = (self.base.take(), std::mem::take(&mut self.chain));
         if self.stores.is_empty() {
             return Ok(());
         }
@@ -41,10 +44,14 @@ impl Restore {
         stores.set_owner(self.owner.0, self.owner.1);
         let marker = stores.marker().map_err(failed)?;
         let held = marker.map(|marker| Held { incarnation: marker.incarnation, branch: marker.branch, segment: marker.segment });
-        let from = match local_store(held, self.owner, &chain) {
+        let from = match local_store(held, self.owner, (base.as_ref(), &chain)) {
             LocalStore::Resume { from } => from,
             LocalStore::Wipe => {
                 stores.wipe().map_err(failed)?;
+                if let Some(base) = &base {
+                    let folder = self.fetch_base(task, base)?;
+                    stores.restore_image(base.segment, &folder).map_err(failed)?;
+                }
                 0
             }
         };
@@ -60,9 +67,28 @@ impl Restore {
         Ok(())
     }
 
+    /// Puts the files of a base into a folder of their own. The store makes them durable when it takes them.
+    fn fetch_base(&self, task: &str, base: &Base) -> Result<PathBuf, RunError> {
+        let folder = self.delta_folder.join(format!("base-{}", task.replace('/', "-")));
+        let unwritable = |path: &Path, error: std::io::Error| {
+            RunError::Failed(format!("task {task}: can't write {}: {error}; free some space", path.display()))
+        };
+        std::fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, error))?;
+        for file in &base.files {
+            let path = folder.join(plain(&file.name).ok_or_else(|| {
+                let key = &file.object.key;
+                RunError::Corrupt(format!("task {task}: object {key} is to be the file {:?} of a base, which is no name of one", file.name))
+            })?);
+            let read = gregor_archive::read_part_range(&*self.archive, &file.object.key, 0..file.length, file.object.sha256);
+            let bytes = self.io.block_on(read).map_err(failure::archive)?;
+            std::fs::write(&path, &bytes).map_err(|error| unwritable(&path, error))?;
+        }
+        Ok(folder)
+    }
+
     fn fetch(&self, task: &str, (index, link): (usize, &Link)) -> Result<Vec<DeltaFile>, RunError> {
         let mut files = Vec::new();
-        for delta in &link.deltas {
+        for delta in link.deltas.iter().filter(|delta| delta.content.is_changes()) {
             let place = self.stores.iter().position(|store| *store == delta.store).and_then(|store| u16::try_from(store).ok());
             let Some(store) = place else {
                 return Err(RunError::Corrupt(format!(
@@ -76,8 +102,21 @@ impl Restore {
             let path = self.delta_folder.join(format!("restore-{}-{index}-{store}.sst", task.replace('/', "-")));
             std::fs::write(&path, &bytes)
                 .map_err(|error| RunError::Failed(format!("task {task}: can't write {}: {error}; free some space", path.display())))?;
-            files.push(DeltaFile { store, path, length: delta.length, sha256: delta.sha256, entries: delta.entries });
+            files.push(DeltaFile {
+                store,
+                content: delta.content,
+                path,
+                length: delta.length,
+                sha256: delta.sha256,
+                entries: delta.entries,
+            });
         }
         Ok(files)
     }
+}
+
+/// A name that leads nowhere else: names of base files come from a stored document.
+fn plain(name: &str) -> Option<&str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (!name.is_empty() && !name.starts_with('.') && name.bytes().all(allowed)).then_some(name)
 }

@@ -13,20 +13,20 @@ use gregor_model::history::TaskHistory;
 use gregor_model::job::Source;
 use gregor_model::limits::MIB;
 use gregor_model::seal::PublishedRun;
-use gregor_state::Apply;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::Clock;
+use crate::in_flight::InFlight;
 use crate::input::Inputs;
 use crate::pauses::Histogram;
 use crate::ready::Ready;
 use crate::setup::{Command, Outcome, Report, RunError, Setup, Summary};
 use crate::start::{Start, Started, start};
 use crate::supervisor::{self, Ended, Supervisor};
-use crate::task::Shared;
+use crate::task::{Applying, Shared};
 use crate::threads::{Joined, Shutdown, Threads};
 use build::Plan;
-use threading::{Posts, Threading};
+use threading::{Posts, Threading, Ways};
 
 /// Events that wait for the supervisor. Tasks send few a turn; a full channel makes them wait for it, never the other way round.
 const EVENTS_MAX: usize = 1024;
@@ -97,8 +97,18 @@ impl House {
         let total: usize = started.tasks.iter().map(|&count| usize::try_from(count).unwrap_or(usize::MAX)).sum();
         let (to_save, frozen) = bounded(total + SAVE_THREADS);
         let appliers = setup.workers.div_ceil(CORES_PER_APPLIER).max(1);
-        let lanes: Vec<_> = (0..appliers).map(|_| bounded::<Option<(usize, Apply)>>(total + 1)).collect();
-        let plan = Plan { setup: &setup, started: &started, io: &io, delta_folder: &delta_folder, clock, reports: &reports };
+        let lanes: Vec<_> = (0..appliers).map(|_| bounded::<Option<Applying>>(2 * total + 1)).collect();
+        let (to_keep, keeping) = bounded(total + 1);
+        let in_flight = InFlight::default();
+        let plan = Plan {
+            setup: &setup,
+            started: &started,
+            io: &io,
+            delta_folder: &delta_folder,
+            clock,
+            reports: &reports,
+            in_flight: in_flight.clone(),
+        };
         let wiring = plan.inputs()?;
         let inputs = Arc::new(Inputs::new(wiring.queues.clone()));
         let shared = Arc::new(Shared {
@@ -110,24 +120,30 @@ impl House {
             events: events.clone(),
             to_save,
             to_apply: lanes.iter().map(|(sender, _)| sender.clone()).collect(),
+            to_keep,
             pauses: Histogram::default(),
             clock,
         });
-        let (cells, readers) = plan.tasks(&shared, wiring)?;
+        let backend = plan.backend();
+        let (cells, readers) = plan.tasks((&shared, &backend), wiring)?;
         let cells = Arc::new(cells);
         let runs = plan.unread_runs()?;
         let ready = Arc::new(Ready::new(total));
         let shutdown = Shutdown::default();
+        let saver = plan.saver(&events, &shutdown);
         let posts = Posts {
             workers: setup.workers,
             lanes: lanes.into_iter().map(|(_, receiver)| receiver).collect(),
-            saver: plan.saver(&events, &shutdown),
             frozen,
             committer: plan.committer(&events, &shutdown),
+            keeper: plan.keeper((&saver, &backend), &shutdown),
+            to_keep: keeping,
+            collector: plan.collector(&shutdown),
+            saver,
         };
         let mut threading =
             Threading { threads: Threads::new(events), cells: Arc::clone(&cells), ready: Arc::clone(&ready), shared, shutdown };
-        let orders = threading.start(posts)?;
+        let Ways { orders, collect } = threading.start(posts)?;
         let input_bytes = started.plans.values().flat_map(|planned| &planned.plan.files).map(|file| file.length).sum();
         let parts = supervisor::Parts {
             tasks: started.tasks,
@@ -142,10 +158,13 @@ impl House {
             latest: started.register.latest,
             created: started.register.created,
             performed: started.performed,
+            since_full: started.since_full,
+            in_flight,
             input_bytes: Some(input_bytes),
             events: from_all,
             commands,
             orders,
+            collect,
             reports,
             clock,
             job: setup.job,

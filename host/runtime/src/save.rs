@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use crate::event::{Event, Saved};
 use crate::failure;
 use crate::folders::Folders;
+use crate::in_flight::InFlight;
 use crate::input::FileInput;
 use crate::retry::durably;
 use crate::setup::RunError;
@@ -87,8 +88,10 @@ pub(crate) struct Saver {
     pub(crate) keys: JobKeys,
     /// This process.
     pub(crate) boot: Boot,
-    /// Number of the last part.
-    pub(crate) parts: AtomicU64,
+    /// Number of the last part of this process.
+    pub(crate) parts: Arc<AtomicU64>,
+    /// What was written and no confirmed manifest names yet.
+    pub(crate) in_flight: InFlight,
     /// Where deltas are written on their way.
     pub(crate) delta_folder: PathBuf,
     /// Output folders.
@@ -156,7 +159,7 @@ impl Saver {
             let Some(store) = store else { return Err(RunError::Failed(format!("task {name}: delta of an unknown store"))) };
             header.delta.push(DeltaHeader {
                 store,
-                content: gregor_model::segment::DeltaContent::Changes,
+                content: delta.content,
                 entries: delta.entries,
                 length: delta.length,
                 sha256: delta.sha256,
@@ -194,7 +197,7 @@ impl Saver {
             for (file, named) in files.iter().zip(&header.delta) {
                 let bytes = read_delta(file)?;
                 offsets.push(builder.len() as u64);
-                builder.delta(origin, named.store.clone(), (&bytes, file.sha256));
+                builder.delta(origin, named, &bytes);
             }
             for (run, bytes) in runs {
                 builder.run(origin, run.clone(), &bytes);
@@ -214,6 +217,7 @@ impl Saver {
     fn create_part(&self, builder: PartBuilder) -> Result<SavedPart, RunError> {
         let part = builder.finish().map_err(|error| RunError::Failed(error.to_string()))?;
         let key = self.keys.part(self.boot, self.parts.fetch_add(1, Ordering::Relaxed) + 1);
+        self.in_flight.add(&key);
         let bytes = Bytes::from(part.bytes);
         let (length, sha256) = (bytes.len() as u64, gregor_model::digest::Digest::of(&bytes));
         self.again(|| self.io.block_on(self.archive.create(&key, bytes.clone())).map_err(failure::archive))?;

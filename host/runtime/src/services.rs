@@ -282,9 +282,11 @@ fn refuse(error: StateError) -> ServiceError {
         StateError::TooManyCursors(_) | StateError::NoSuchCursor | StateError::CallTooLarge { .. } | StateError::Full => {
             ServiceError::Trap(error.to_string())
         }
-        StateError::Altered { .. } | StateError::Misuse(_) | StateError::Step(_) | StateError::Broken { .. } => {
-            ServiceError::Broken(error.to_string())
-        }
+        StateError::Altered { .. }
+        | StateError::Misuse(_)
+        | StateError::Step(_)
+        | StateError::Unfinished { .. }
+        | StateError::Broken { .. } => ServiceError::Broken(error.to_string()),
     }
 }
 

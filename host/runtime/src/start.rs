@@ -6,18 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use gregor_archive::{ArchiveError, Store, history};
+use gregor_archive::history::{self, Loaded};
+use gregor_archive::{ArchiveError, Store};
 use gregor_coordination::Begin;
 use gregor_model::digest::Digest;
-use gregor_model::history::History;
+use gregor_model::history::{History, LivePart};
 use gregor_model::job::{Job, Sink, Source};
 use gregor_model::keys::JobKeys;
-use gregor_model::manifest::{Manifest, ObjectRef};
+use gregor_model::manifest::{Full, ObjectRef, PartRange};
 use gregor_model::names::{Incarnation, TaskId};
 use gregor_model::plan::{PLAN, Plan};
 use gregor_model::recovery::check_coordination;
 use gregor_model::register::{Register, StreamRecord};
-use gregor_model::seal::{PublishedRun, origin_of, publish};
+use gregor_model::seal::{PublishedRun, publish};
 use gregor_model::spec::{FOLDER_MARKER, MARKER, Marker, PlanRef, SPEC, Spec};
 use gregor_stream::InputFolder;
 use tokio::runtime::Handle;
@@ -54,8 +55,10 @@ pub(crate) struct Started {
     pub(crate) register: Register,
     /// What the confirmed manifests add up to.
     pub(crate) history: History,
-    /// All confirmed manifests.
-    pub(crate) manifests: Vec<Manifest>,
+    /// Manifests since the last full one.
+    pub(crate) since_full: u64,
+    /// What the last full manifest names.
+    pub(crate) full: Option<Full>,
     /// File inputs.
     pub(crate) plans: Plans,
     /// Tasks of each stage.
@@ -72,7 +75,8 @@ pub(crate) struct Started {
 struct Found {
     register: Option<Register>,
     history: History,
-    manifests: Vec<Manifest>,
+    since_full: u64,
+    full: Option<Full>,
     spec: Option<Spec>,
     plans: Plans,
     tasks: Vec<u32>,
@@ -101,14 +105,14 @@ fn look(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Found, RunE
         Some(object) => Some(io.block_on(gregor_archive::read_document(archive, SPEC, object)).map_err(failure::archive)?),
         None => None,
     };
-    let mut history = History::default();
-    let mut manifests = Vec::new();
-    if let Some(latest) = register.as_ref().and_then(|register| register.latest.as_ref()) {
-        manifests = io.block_on(history::load_manifests(archive, latest)).map_err(failure::archive)?;
-        for manifest in &manifests {
-            history.apply(manifest).map_err(|error| RunError::Corrupt(format!("job {}: {error}", setup.job.name)))?;
-        }
-    }
+    let loaded = match register.as_ref().and_then(|register| register.latest.as_ref()) {
+        Some(latest) => io.block_on(history::load(archive, latest)).map_err(failure::archive)?,
+        None => Loaded::default(),
+    };
+    let full = loaded.full().cloned();
+    let since_full = loaded.manifests.len() as u64 - u64::from(full.is_some());
+    let mut history = loaded.history;
+    history.forget_read(&setup.job);
     let (plans, tasks) = match &spec {
         Some(spec) => {
             let stored = stored_plans(setup, io, spec)?;
@@ -126,7 +130,7 @@ fn look(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Found, RunE
             (plans, tasks)
         }
     };
-    Ok(Found { register, history, manifests, spec, plans, tasks })
+    Ok(Found { register, history, since_full, full, spec, plans, tasks })
 }
 
 /// Looks whether the archive's marker is this job's. A missing one is completed later: the process before this one may have died before it.
@@ -252,8 +256,8 @@ fn claim(setup: &Setup, io: &Handle, found: Found) -> Result<Started, RunError> 
     }
     folders.sweep(&[])?;
     let performed = found.history.releases.iter().map(|open| (open.task, open.output, open.name.clone())).collect();
-    let Found { history, manifests, plans, tasks, .. } = found;
-    Ok(Started { register, history, manifests, plans, tasks, folders, performed, keys })
+    let Found { history, since_full, full, plans, tasks, .. } = found;
+    Ok(Started { register, history, since_full, full, plans, tasks, folders, performed, keys })
 }
 
 /// Writes down the job and its plans.
@@ -291,23 +295,20 @@ fn incarnation_of_stream(job: Incarnation, stream: &str) -> Incarnation {
 pub(crate) fn runs_since(
     archive: &dyn Store,
     io: &Handle,
-    manifests: &[Manifest],
+    history: &History,
     wanted: &dyn Fn(&str, u32) -> Option<u64>,
 ) -> Result<Vec<PublishedRun>, RunError> {
     let mut runs = Vec::new();
-    for manifest in manifests {
-        let origins: BTreeSet<_> = manifest.segments.iter().map(|entry| origin_of(&entry.header)).collect();
-        for part in &manifest.parts {
-            let unread = |range: &gregor_model::manifest::PartRange| {
-                wanted(range.stream.as_str(), range.partition).is_some_and(|offset| range.first_offset + range.records > offset)
-            };
-            if !part.ranges.iter().any(unread) {
-                continue;
-            }
-            let footer = io.block_on(gregor_archive::read_footer(archive, part)).map_err(failure::archive)?;
-            let mut heads = part.ranges.iter().map(|range| ((range.stream.clone(), range.partition), range.first_offset)).collect();
-            runs.extend(publish(&part.object, &footer, &origins, &mut heads));
+    for LivePart { part, origins } in &history.parts {
+        let unread = |range: &PartRange| {
+            wanted(range.stream.as_str(), range.partition).is_some_and(|offset| range.first_offset + range.records > offset)
+        };
+        if !part.ranges.iter().any(unread) {
+            continue;
         }
+        let footer = io.block_on(gregor_archive::read_footer(archive, part)).map_err(failure::archive)?;
+        let mut heads = part.ranges.iter().map(|range| ((range.stream.clone(), range.partition), range.first_offset)).collect();
+        runs.extend(publish(&part.object, &footer, origins, &mut heads));
     }
     Ok(runs)
 }

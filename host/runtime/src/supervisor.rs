@@ -7,6 +7,7 @@ mod ending;
 mod facts;
 mod progress;
 mod publish;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,12 +26,14 @@ use crate::cell::Cell;
 use crate::clock::Clock;
 use crate::commit::Order;
 use crate::event::{Event, Saved};
+use crate::in_flight::InFlight;
 use crate::input::{InputQueue, Inputs, RunCache};
 use crate::ready::{Ready, Urgency};
 use crate::setup::{Command, Report, RunError};
 use checkpoint::Current;
 use ending::{Stopping, Success};
 use progress::{PROGRESS_EVERY, ProgressMeter};
+use upkeep::Keeping;
 
 /// What the supervisor is made of.
 pub(crate) struct Parts {
@@ -50,11 +53,17 @@ pub(crate) struct Parts {
     /// The highest number ever created.
     pub(crate) created: CheckpointNumber,
     pub(crate) performed: BTreeSet<(TaskId, u16, String)>,
+    /// Manifests since the last full one.
+    pub(crate) since_full: u64,
+    /// What was written and no confirmed manifest names yet.
+    pub(crate) in_flight: InFlight,
     /// Bytes of all outside inputs, where they are bounded.
     pub(crate) input_bytes: Option<u64>,
     pub(crate) events: Receiver<Event>,
     pub(crate) commands: Receiver<Command>,
     pub(crate) orders: Sender<Order>,
+    /// To the one that collects; holds one order.
+    pub(crate) collect: Sender<()>,
     pub(crate) reports: Sender<Report>,
     pub(crate) clock: Clock,
 }
@@ -109,6 +118,8 @@ pub(crate) struct Supervisor {
     runs: RunCache,
     progress: ProgressMeter,
     confirmed: u64,
+    since_full: u64,
+    keeping: Keeping,
 }
 
 impl Supervisor {
@@ -130,6 +141,8 @@ impl Supervisor {
             runs: RunCache::default(),
             progress: ProgressMeter { at: now, records: 0, rate: 0.0 },
             confirmed: 0,
+            since_full: parts.since_full,
+            keeping: Keeping::new(parts.clock.wall_ms()),
             parts,
         }
     }
@@ -246,6 +259,10 @@ impl Supervisor {
             }
             Event::Succeeded => {
                 self.success = Success::Done;
+                Ok(())
+            }
+            Event::Kept(tasks, result) => {
+                self.take_kept(&tasks, result);
                 Ok(())
             }
             Event::Failed(error) => Err(error),

@@ -17,12 +17,13 @@ use gregor_model::job::{OnError, Stage};
 use gregor_model::limits::Limits;
 use gregor_model::names::{Attempt, Branch, Incarnation, Sequence, TaskId};
 use gregor_model::segment::InputProgress;
-use gregor_state::{Apply, TaskStores};
+use gregor_state::{Apply, ImageSource, TaskStores};
 
 use crate::cell::ConfirmedSegment;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::input::{InputQueue, Inputs};
+use crate::keep::{KeepOrder, KeepWork, Kept};
 use crate::pauses::Histogram;
 use crate::restore::Restore;
 use crate::save::Frozen;
@@ -45,8 +46,11 @@ pub(crate) struct Shared {
     pub(crate) events: Sender<Event>,
     /// To the threads that save; holds each task at most once, and as many ends as there are threads. None ends a thread.
     pub(crate) to_save: Sender<Option<Frozen>>,
-    /// To the threads that apply, one channel each; holds each task at most once. A task always uses the same. None ends the thread.
-    pub(crate) to_apply: Vec<Sender<Option<(usize, Apply)>>>,
+    /// To the threads that apply, one channel each; holds each task at most twice, once to apply and once for its chain. A task always uses the
+    /// same. None ends the thread.
+    pub(crate) to_apply: Vec<Sender<Option<Applying>>>,
+    /// To the thread that keeps chains short; holds each task at most once. None ends the thread.
+    pub(crate) to_keep: Sender<Option<KeepWork>>,
     /// How long freezes took.
     pub(crate) pauses: Histogram,
     /// The clock.
@@ -59,7 +63,16 @@ impl Shared {
         // There is room for all of it, so that this never waits. A send fails only when the threads are gone already.
         (0..savers).for_each(|_| drop(self.to_save.send(None)));
         self.to_apply.iter().for_each(|lane| drop(lane.send(None)));
+        drop(self.to_keep.send(None));
     }
+}
+
+/// Work for an applier.
+pub(crate) enum Applying {
+    /// Bring a confirmed map of the task with this index into its local store.
+    Apply(usize, Apply),
+    /// Take an image of a store, or mark it, for the one that keeps chains short.
+    Keep(Kept, ImageSource, KeepOrder),
 }
 
 /// Who a task is, for people and for headers.

@@ -77,6 +77,14 @@ impl ImageSource {
         }
         taken
     }
+
+    /// Flushes and marks the store, and takes nothing: before deltas are merged, so that the marker does not name a segment in their middle.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub fn mark(self) -> Result<(), StateError> {
+        self.local.mark().map(drop)
+    }
 }
 
 impl Image {

@@ -9,7 +9,8 @@ use std::sync::atomic::AtomicU64;
 use crossbeam_channel::Sender;
 use gregor_guest::TaskIdentity;
 use gregor_model::job::{Source, Stage};
-use gregor_model::names::{Incarnation, StoreName, StreamName, TaskId};
+use gregor_model::names::{StoreName, StreamName, TaskId};
+use gregor_model::register::StreamRecord;
 use gregor_model::seal::PublishedRun;
 use gregor_model::segment::{InputProgress, OnEnd, Position};
 use gregor_state::{Backend, BackendOptions, TaskStores};
@@ -19,9 +20,12 @@ use tokio::runtime::Runtime;
 use super::{BLOCK_CACHE_BYTES, CLEAN_BYTES_MAX, OPEN_STORES_MAX, WRITE_BUFFER_BYTES};
 use crate::cell::Cell;
 use crate::clock::Clock;
+use crate::collect::Collector;
 use crate::commit::Committer;
 use crate::event::Event;
+use crate::in_flight::InFlight;
 use crate::input::{Feed, FileFeed, FileInput, InputQueue, RunFeed};
+use crate::keep::Keeper;
 use crate::restore::Restore;
 use crate::save::{FileWatch, Saver};
 use crate::services::{Parts, TaskLog};
@@ -39,6 +43,7 @@ pub(super) struct Plan<'a> {
     pub(super) delta_folder: &'a Path,
     pub(super) clock: Clock,
     pub(super) reports: &'a Sender<Report>,
+    pub(super) in_flight: InFlight,
 }
 
 /// The inputs of all tasks, in the order of tasks and inputs.
@@ -113,30 +118,30 @@ impl Plan<'_> {
     }
 
     fn stream(&self, id: TaskId, (name, stream): (String, &StreamName), confirmed: Option<&InputProgress>) -> Result<Built, RunError> {
-        let incarnation = self.incarnation_of(stream)?;
-        let progress = confirmed.cloned().unwrap_or_else(|| beginning(Position::Stream { incarnation, offset: 0 }));
+        let StreamRecord { incarnation, ancestors, .. } = self.record_of(stream)?.clone();
+        let mut progress = confirmed.cloned().unwrap_or_else(|| beginning(Position::Stream { incarnation, offset: 0 }));
         let Position::Stream { incarnation: found, offset } = progress.position else {
             return Err(RunError::Corrupt(format!("{name} of task {id}: the confirmed position is not one in a stream")));
         };
-        if found != incarnation {
+        if found != incarnation && !ancestors.contains(&found) {
             return Err(RunError::Corrupt(format!(
                 "{name} of task {id}: the confirmed position is one of another incarnation of {stream}"
             )));
         }
+        // A position before the job went back is the same place in the stream that began there.
+        progress.position = Position::Stream { incarnation, offset };
         let read_from = (Arc::clone(&self.setup.archive), self.io.handle().clone());
         let feed = RunFeed::new(format!("{name}, partition {}", id.partition), (incarnation, offset), read_from);
         Ok((Box::new(feed), progress, None))
     }
 
-    fn incarnation_of(&self, stream: &StreamName) -> Result<Incarnation, RunError> {
+    fn record_of(&self, stream: &StreamName) -> Result<&StreamRecord, RunError> {
         let record = self.started.register.streams.iter().find(|record| record.name == *stream);
-        record
-            .map(|record| record.incarnation)
-            .ok_or_else(|| RunError::Corrupt(format!("the coordination record of job {} has no stream {stream}", self.setup.job.name)))
+        record.ok_or_else(|| RunError::Corrupt(format!("the coordination record of job {} has no stream {stream}", self.setup.job.name)))
     }
 
-    /// Builds the tasks, and says who reads what.
-    pub(super) fn tasks(&self, shared: &Arc<Shared>, built: BuiltInputs) -> Result<(Vec<Cell>, Readers), RunError> {
+    /// What the stores of all tasks share.
+    pub(super) fn backend(&self) -> Backend {
         let with_stores = self.ids().filter(|id| self.setup.job.stage_of(*id).is_some_and(|stage| !stage.stores.is_empty())).count();
         let share = CLEAN_BYTES_MAX / u64::try_from(with_stores.max(1)).unwrap_or(1);
         let options = BackendOptions {
@@ -145,13 +150,17 @@ impl Plan<'_> {
             clean_bytes_per_task: usize::try_from(share).unwrap_or(usize::MAX),
             open_stores_max: OPEN_STORES_MAX,
         };
-        let backend = Backend::new(&options, Arc::clone(&self.setup.steps));
+        Backend::new(&options, Arc::clone(&self.setup.steps))
+    }
+
+    /// Builds the tasks, and says who reads what.
+    pub(super) fn tasks(&self, (shared, backend): (&Arc<Shared>, &Backend), built: BuiltInputs) -> Result<(Vec<Cell>, Readers), RunError> {
         let stages: Vec<Arc<Stage>> = self.setup.job.stages.iter().cloned().map(Arc::new).collect();
         let (mut cells, mut readers) = (Vec::new(), Readers::new());
         for ((index, id), inputs) in self.ids().enumerate().zip(built.of_task) {
             let Some(stage) = stages.get(usize::from(id.stage)) else { continue };
             note_readers(&mut readers, (index, id), stage, &inputs);
-            let task = self.task((shared, &backend), (index, id, stage), inputs)?;
+            let task = self.task((shared, backend), (index, id, stage), inputs)?;
             cells.push(Cell::new(task));
         }
         Ok((cells, readers))
@@ -181,6 +190,7 @@ impl Plan<'_> {
         };
         let restore = Restore {
             owner: (self.started.register.incarnation, self.started.register.branch),
+            base: history.and_then(|task| task.base.clone()),
             chain: history.map(|task| task.chain.clone()).unwrap_or_default(),
             stores,
             archive: Arc::clone(archive),
@@ -199,7 +209,8 @@ impl Plan<'_> {
             io: self.io.handle().clone(),
             keys: self.started.keys.clone(),
             boot: self.setup.boot,
-            parts: AtomicU64::new(0),
+            parts: Arc::new(AtomicU64::new(0)),
+            in_flight: self.in_flight.clone(),
             delta_folder: self.delta_folder.to_owned(),
             folders: Arc::clone(&self.started.folders),
             events: events.clone(),
@@ -209,8 +220,6 @@ impl Plan<'_> {
 
     /// Who commits.
     pub(super) fn committer(&self, events: &Sender<Event>, shutdown: &Shutdown) -> Committer {
-        let manifests = &self.started.manifests;
-        let since_full = manifests.iter().rposition(|manifest| manifest.pages.is_some()).unwrap_or(0);
         Committer {
             archive: Arc::clone(&self.setup.archive),
             coordinator: Arc::clone(&self.setup.coordinator),
@@ -219,9 +228,45 @@ impl Plan<'_> {
             term: self.started.register.term,
             keep: self.setup.job.checkpoint.keep,
             folders: Arc::clone(&self.started.folders),
-            recent: manifests.get(since_full..).unwrap_or_default().to_vec(),
+            full: self.started.full.clone(),
             sealed: None,
+            in_flight: self.in_flight.clone(),
             events: events.clone(),
+            shutdown: shutdown.clone(),
+        }
+    }
+
+    /// Who keeps chains short.
+    pub(super) fn keeper(&self, (saver, backend): (&Saver, &Backend), shutdown: &Shutdown) -> Keeper {
+        Keeper {
+            archive: Arc::clone(&self.setup.archive),
+            io: self.io.handle().clone(),
+            keys: self.started.keys.clone(),
+            boot: self.setup.boot,
+            parts: Arc::clone(&saver.parts),
+            files: AtomicU64::new(0),
+            in_flight: self.in_flight.clone(),
+            backend: backend.clone(),
+            folder: self.delta_folder.to_owned(),
+            rate: self.setup.job.checkpoint.base_rate_bytes,
+            clock: self.clock,
+            events: saver.events.clone(),
+            shutdown: shutdown.clone(),
+        }
+    }
+
+    /// Who collects.
+    pub(super) fn collector(&self, shutdown: &Shutdown) -> Collector {
+        Collector {
+            archive: Arc::clone(&self.setup.archive),
+            coordinator: Arc::clone(&self.setup.coordinator),
+            io: self.io.handle().clone(),
+            keys: self.started.keys.clone(),
+            claim: (self.setup.boot, self.started.register.term),
+            in_flight: self.in_flight.clone(),
+            grace: self.setup.job.checkpoint.collect_grace,
+            rate: self.setup.job.checkpoint.collect_rate,
+            clock: self.clock,
             shutdown: shutdown.clone(),
         }
     }
@@ -243,7 +288,7 @@ impl Plan<'_> {
             }
         }
         let from = |stream: &str, partition: u32| wanted.get(&(stream, partition)).copied();
-        runs_since(&*self.setup.archive, self.io.handle(), &self.started.manifests, &from)
+        runs_since(&*self.setup.archive, self.io.handle(), &self.started.history, &from)
     }
 }
 

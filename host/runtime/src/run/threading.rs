@@ -1,20 +1,23 @@
 //! Starts the threads of a job. Refuses to name a thread twice, and to start one that nobody joins.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use gregor_state::Apply;
+use gregor_state::{Apply, ImageSource, StateError};
 
 use super::SAVE_THREADS;
 use crate::cell::Cell;
+use crate::collect::Collector;
 use crate::commit::{Committer, Order};
 use crate::event::Event;
 use crate::failure;
 use crate::input::SOURCE_THREADS;
+use crate::keep::{KeepOrder, KeepResult, KeepWork, Keeper, Kept};
 use crate::ready::{Ready, Urgency};
 use crate::save::{Frozen, Saver};
 use crate::setup::RunError;
-use crate::task::Shared;
+use crate::task::{Applying, Shared};
 use crate::threads::{Joined, Priority, Shutdown, Threads};
 
 /// Orders that wait for the committing thread: a decision, releases, `_SUCCESS`; the supervisor gives no second of a kind before the first is
@@ -35,34 +38,51 @@ pub(super) struct Posts {
     /// How many run guests.
     pub(super) workers: usize,
     /// Confirmed maps, a channel for each thread that applies.
-    pub(super) lanes: Vec<Receiver<Option<(usize, Apply)>>>,
+    pub(super) lanes: Vec<Receiver<Option<Applying>>>,
     /// Who saves.
     pub(super) saver: Saver,
     /// Segments that wait to be saved.
     pub(super) frozen: Receiver<Option<Frozen>>,
     /// Who commits.
     pub(super) committer: Committer,
+    /// Who keeps chains short.
+    pub(super) keeper: Keeper,
+    /// Work for it.
+    pub(super) to_keep: Receiver<Option<KeepWork>>,
+    /// Who collects.
+    pub(super) collector: Collector,
+}
+
+/// The ways to threads that end when they are dropped.
+pub(super) struct Ways {
+    /// To the one that commits.
+    pub(super) orders: Sender<Order>,
+    /// To the one that collects.
+    pub(super) collect: Sender<()>,
 }
 
 impl Threading {
-    /// Starts all threads; answers the way to the one that commits, which ends when that is dropped.
+    /// Starts all threads; answers the ways to the one that commits and the one that collects, which end when those are dropped.
     ///
     /// # Errors
     /// The system gives no more threads. Those that had been started have ended.
-    pub(super) fn start(&mut self, posts: Posts) -> Result<Sender<Order>, RunError> {
+    pub(super) fn start(&mut self, posts: Posts) -> Result<Ways, RunError> {
         self.start_all(posts).inspect_err(|_| {
             self.shut_down();
             self.join();
         })
     }
 
-    fn start_all(&mut self, posts: Posts) -> Result<Sender<Order>, RunError> {
-        let Posts { workers, lanes, saver, frozen, committer } = posts;
+    fn start_all(&mut self, posts: Posts) -> Result<Ways, RunError> {
+        let Posts { workers, lanes, saver, frozen, committer, keeper, to_keep, collector } = posts;
         self.start_workers(workers)?;
         self.start_sources()?;
-        self.start_appliers(lanes)?;
+        self.start_appliers((keeper.folder.clone(), lanes))?;
         self.start_savers(saver, &frozen)?;
-        self.start_committer(committer)
+        self.threads.start(("gregor-keeper".to_owned(), Priority::Background), move || keeper.serve(&to_keep))?;
+        let (collect, orders) = bounded(1);
+        self.threads.start(("gregor-collector".to_owned(), Priority::Background), move || collector.serve(&orders))?;
+        Ok(Ways { orders: self.start_committer(committer)?, collect })
     }
 
     /// Tells all threads that the job is over.
@@ -99,15 +119,18 @@ impl Threading {
     }
 
     /// Those that feed confirmed deltas to RocksDB, one for each channel.
-    fn start_appliers(&mut self, lanes: Vec<Receiver<Option<(usize, Apply)>>>) -> Result<(), RunError> {
+    fn start_appliers(&mut self, (folder, lanes): (PathBuf, Vec<Receiver<Option<Applying>>>)) -> Result<(), RunError> {
         for (number, lane) in lanes.into_iter().enumerate() {
             let (cells, ready, events) = self.common();
+            let (shared, folder) = (Arc::clone(&self.shared), folder.clone());
             let shutdown = self.shutdown.clone();
             self.threads.start((format!("gregor-applier-{number}"), Priority::Background), move || {
-                while let Ok(Some((task, work))) = lane.recv() {
+                while let Ok(Some(work)) = lane.recv() {
                     // What is not applied now is applied at the next start: the archive has it.
-                    if !shutdown.begun() {
-                        apply((&cells, &ready, &events), task, work);
+                    match work {
+                        _ if shutdown.begun() => {}
+                        Applying::Apply(task, work) => apply((&cells, &ready, &events), task, work),
+                        Applying::Keep(kept, source, order) => keep((&shared, &folder), kept, (source, order)),
                     }
                 }
             })?;
@@ -164,6 +187,24 @@ fn apply((cells, ready, events): (&[Cell], &Ready, &Sender<Event>), task: usize,
         }
         // A send fails only when the job is over.
         Err(error) => drop(events.send(Event::Failed(failure::state(&cell.id.to_string(), error)))),
+    }
+}
+
+/// Takes an image of a store, or marks it, and hands it on.
+fn keep((shared, folder): (&Shared, &Path), kept: Kept, (source, order): (ImageSource, KeepOrder)) {
+    let task = kept.task;
+    let taken = match order {
+        KeepOrder::Base(known) => source.take(folder).map(|image| image.map(|image| KeepWork::Base(kept.clone(), image, known))),
+        KeepOrder::Merge(links) => source.mark().map(|()| Some(KeepWork::Merge(kept.clone(), links))),
+    };
+    // Sends fail only when the job is over; there is room for each task.
+    match taken {
+        Ok(Some(work)) => drop(shared.to_keep.send(Some(work))),
+        Ok(None) => drop(shared.events.send(Event::Kept(vec![task], KeepResult::Nothing(None)))),
+        Err(error @ StateError::Unfinished { .. }) => {
+            drop(shared.events.send(Event::Kept(vec![task], KeepResult::Nothing(Some(error.to_string())))));
+        }
+        Err(error) => drop(shared.events.send(Event::Failed(failure::state(&kept.name, error)))),
     }
 }
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use gregor_coordination::CommitPermit;
 use gregor_model::coordinator::{Content, Move, Observed, Patience};
-use gregor_model::manifest::{Manifest, ManifestRef, ObjectRef};
+use gregor_model::limits::FULL_MANIFEST_EVERY;
+use gregor_model::manifest::{BaseEntry, Manifest, ManifestRef, ObjectRef};
 use gregor_model::names::{CheckpointNumber, TaskId};
-use gregor_model::seal::{PublishedRun, SavedGroup, Sealing, seal};
+use gregor_model::seal::{PublishedRun, SavedGroup, SavedMerges, Sealing, seal};
+use gregor_model::snapshot::Pages;
 
 use super::{Flight, Supervisor, over};
 use crate::cell::ConfirmedSegment;
@@ -28,6 +30,8 @@ pub(super) struct Current {
     pub(super) groups: Vec<Saved>,
     pub(super) runs: Vec<PublishedRun>,
     pub(super) manifest: Option<(Manifest, ObjectRef)>,
+    /// Bases and merged deltas that were offered to it.
+    pub(super) kept: (Vec<BaseEntry>, Vec<SavedMerges>),
 }
 
 impl Supervisor {
@@ -85,14 +89,18 @@ impl Supervisor {
             predecessor: self.parts.latest.clone(),
             left_out,
             performed: self.parts.performed.clone(),
+            bases: self.keeping.bases.clone(),
+            merges: self.keeping.merges.clone(),
         };
+        self.current.kept = (std::mem::take(&mut self.keeping.bases), std::mem::take(&mut self.keeping.merges));
         let saved = std::mem::take(&mut self.saved);
         let groups: Vec<SavedGroup> = saved.iter().map(|saved| saved.group.clone()).collect();
         let (manifest, runs) = seal(&self.parts.history, &self.parts.job, sealing, &groups)
             .map_err(|error| RunError::Failed(format!("checkpoint {number} can't be sealed: {error}")))?;
         self.current.groups = saved;
         self.current.runs = runs;
-        self.order(Order::Seal(Box::new(manifest)))
+        let pages = (self.since_full + 1 >= FULL_MANIFEST_EVERY).then(|| Box::new(Pages::of(&self.parts.history)));
+        self.order(Order::Seal(Box::new(manifest), pages))
     }
 
     fn confirm(&mut self, number: CheckpointNumber) -> Result<(), RunError> {
@@ -125,11 +133,13 @@ impl Supervisor {
 
     /// The manifest is the truth: tell everybody.
     pub(super) fn take_confirmed(&mut self, number: CheckpointNumber) -> Result<(), RunError> {
-        let Current { groups, runs, manifest, created_at, .. } = std::mem::take(&mut self.current);
+        let Current { groups, runs, manifest, created_at, kept, .. } = std::mem::take(&mut self.current);
         let Some((manifest, object)) = manifest else { return Err(over()) };
         // Our own manifest must follow from our own history; anything else is a broken invariant, after which nobody goes on.
         self.parts.history.apply(&manifest).map_err(|error| RunError::Failed(format!("confirmed manifest: {error}; please report it")))?;
-        self.parts.history.forget_chains();
+        self.parts.history.forget_read(&self.parts.job);
+        self.since_full = if manifest.full.is_some() { 0 } else { self.since_full + 1 };
+        self.in_flight_no_more(&groups, (&manifest, &object));
         self.parts.latest = Some(ManifestRef { number, object });
         self.confirmed += 1;
         self.last_confirmed = self.parts.clock.now();
@@ -145,11 +155,23 @@ impl Supervisor {
             .performed
             .retain(|done| manifest.releases.iter().any(|open| (open.task, open.output, &open.name) == (done.0, done.1, &done.2)));
         self.release(&manifest)?;
+        self.kept(&manifest, kept);
         let took = self.parts.clock.now().saturating_sub(created_at);
         self.decided()?;
         let progress = self.progress();
         self.report(Report::Confirmed { checkpoint: number, took, bytes, progress });
         self.complete()
+    }
+
+    /// What a confirmed manifest names is reachable from now on, or it was given up.
+    fn in_flight_no_more(&self, groups: &[Saved], (manifest, object): (&Manifest, &ObjectRef)) {
+        let in_flight = &self.parts.in_flight;
+        in_flight.remove(&object.key);
+        let pages = manifest.full.iter().flat_map(|full| full.objects());
+        pages.for_each(|page| in_flight.remove(&page.key));
+        // Also of segments that the manifest has not taken: their attempt was replaced.
+        let parts = groups.iter().filter_map(|saved| saved.group.part.as_ref());
+        parts.for_each(|part| in_flight.remove(&part.object.key));
     }
 
     /// The number is decided, one way or the other.

@@ -7,11 +7,12 @@ use gregor_model::segment::OnEnd;
 use gregor_state::Slot;
 
 use super::call::Done;
-use super::{Flight, Origin, Task};
+use super::{Applying, Flight, Origin, Task};
 use crate::cell::{Cell, ConfirmedSegment, Figures, Orders};
 use crate::event::Event;
 use crate::failure;
 use crate::input::Taken;
+use crate::keep::{KeepOrder, Kept};
 use crate::ready::Turn;
 use crate::setup::RunError;
 
@@ -57,7 +58,7 @@ impl Task {
     }
 
     fn obey(&mut self, cell: &Cell) -> Result<(), RunError> {
-        let Orders { confirmed, applied, freeze, close } = cell.take_orders();
+        let Orders { confirmed, applied, freeze, close, keep } = cell.take_orders();
         self.closed |= close;
         if let Some(applied) = applied {
             self.stores()?.applied(applied);
@@ -73,7 +74,31 @@ impl Task {
         if freeze {
             self.freeze_or_decline()?;
         }
+        if let Some(order) = keep {
+            self.hand_over(order)?;
+        }
         Ok(())
+    }
+
+    /// Hands the upkeep of the chain to the applier, which alone knows when nothing is being applied.
+    fn hand_over(&mut self, order: KeepOrder) -> Result<(), RunError> {
+        let source = self.stores()?.image();
+        let kept = Kept {
+            task: self.identity.index,
+            id: self.identity.id,
+            name: self.identity.name.clone(),
+            stores: self.identity.stage.stores.iter().map(|store| store.name.clone()).collect(),
+        };
+        self.send_to_applier(Applying::Keep(kept, source, order));
+        Ok(())
+    }
+
+    fn send_to_applier(&self, work: Applying) {
+        let lane = self.identity.index % self.shared.to_apply.len().max(1);
+        if let Some(to_apply) = self.shared.to_apply.get(lane) {
+            // A send fails only when the job is over.
+            drop(to_apply.send(Some(work)));
+        }
     }
 
     /// Moves the frozen map down; if the one below is still being applied, that waits, and the task offers nothing meanwhile.
@@ -88,11 +113,7 @@ impl Task {
         let ConfirmedSegment { segment, deltas } = confirmed;
         let apply = stores.confirm(deltas, segment).map_err(|error| failure::state(&name, error))?;
         if let Some(apply) = apply {
-            let lane = index % self.shared.to_apply.len().max(1);
-            if let Some(to_apply) = self.shared.to_apply.get(lane) {
-                // A send fails only when the job is over.
-                drop(to_apply.send(Some((index, apply))));
-            }
+            self.send_to_applier(Applying::Apply(index, apply));
         }
         self.parent = Some(segment);
         self.flight = Flight::Landed;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use gregor_archive::{LocalStore, Store};
 use gregor_coordination::local::LocalCoordinator;
@@ -11,19 +12,21 @@ use gregor_model::limits::Limits;
 use gregor_model::names::{Attempt, Boot, Branch, Incarnation, JobName, Term};
 use gregor_model::spec::Marker;
 use gregor_model::steps::{Steps, Unobserved};
+use gregor_state::{Backend, BackendOptions};
 use tokio::runtime::Runtime;
 
 use super::*;
 use crate::clock::Clock;
 use crate::folders::Folders;
+use crate::in_flight::InFlight;
 use crate::input::Inputs;
 use crate::pauses::Histogram;
 use crate::setup::LostOutputs;
 
 const WORKERS: usize = 3;
 const LANES: usize = 2;
-/// Workers, sources, appliers, savers, the one that commits.
-const ALL: usize = WORKERS + SOURCE_THREADS + LANES + SAVE_THREADS + 1;
+/// Workers, sources, appliers, savers, the one that keeps chains short, the one that collects, the one that commits.
+const ALL: usize = WORKERS + SOURCE_THREADS + LANES + SAVE_THREADS + 3;
 
 /// A job without tasks, and the threads that it would have.
 fn job(folder: &std::path::Path, io: &Runtime, room: usize) -> (Threading, Posts, Receiver<Event>) {
@@ -45,23 +48,54 @@ fn job(folder: &std::path::Path, io: &Runtime, room: usize) -> (Threading, Posts
         io: io.handle().clone(),
         keys: keys.clone(),
         boot,
-        parts: AtomicU64::new(0),
+        parts: Arc::new(AtomicU64::new(0)),
+        in_flight: InFlight::default(),
         delta_folder: folder.to_owned(),
         folders: Arc::clone(&folders),
         events: events.clone(),
         shutdown: shutdown.clone(),
     };
     let committer = Committer {
+        archive: Arc::clone(&archive),
+        coordinator: coordinator.clone(),
+        io: io.handle().clone(),
+        keys: keys.clone(),
+        term: Term(1),
+        keep: 3,
+        folders,
+        full: None,
+        sealed: None,
+        in_flight: InFlight::default(),
+        events: events.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let (to_keep, keeping) = bounded(1);
+    let options = BackendOptions { block_cache_bytes: 0, write_buffer_bytes: 1 << 20, clean_bytes_per_task: 0, open_stores_max: 1 };
+    let keeper = Keeper {
+        archive: Arc::clone(&archive),
+        io: io.handle().clone(),
+        keys: keys.clone(),
+        boot,
+        parts: Arc::clone(&saver.parts),
+        files: AtomicU64::new(0),
+        in_flight: InFlight::default(),
+        backend: Backend::new(&options, Arc::new(Unobserved)),
+        folder: folder.to_owned(),
+        rate: 1,
+        clock: Clock::start(),
+        events: events.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let collector = Collector {
         archive,
         coordinator,
         io: io.handle().clone(),
         keys,
-        term: Term(1),
-        keep: 3,
-        folders,
-        recent: Vec::new(),
-        sealed: None,
-        events: events.clone(),
+        claim: (boot, Term(1)),
+        in_flight: InFlight::default(),
+        grace: Duration::ZERO,
+        rate: 1,
+        clock: Clock::start(),
         shutdown: shutdown.clone(),
     };
     let shared = Arc::new(Shared {
@@ -73,6 +107,7 @@ fn job(folder: &std::path::Path, io: &Runtime, room: usize) -> (Threading, Posts
         events: events.clone(),
         to_save,
         to_apply: lanes.iter().map(|(sender, _)| sender.clone()).collect(),
+        to_keep,
         pauses: Histogram::default(),
         clock: Clock::start(),
     });
@@ -84,7 +119,7 @@ fn job(folder: &std::path::Path, io: &Runtime, room: usize) -> (Threading, Posts
         shutdown,
     };
     let lanes = lanes.into_iter().map(|(_, receiver)| receiver).collect();
-    (threading, Posts { workers: WORKERS, lanes, saver, frozen, committer }, heard)
+    (threading, Posts { workers: WORKERS, lanes, saver, frozen, committer, keeper, to_keep: keeping, collector }, heard)
 }
 
 #[test]

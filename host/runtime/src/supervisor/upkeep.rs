@@ -1,0 +1,109 @@
+//! Which tasks' chains get a base, or are merged, and what becomes of the result. Refuses two at a time for one task, and more at a time than the
+//! disk can bear.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use gregor_model::manifest::{BaseEntry, Manifest};
+use gregor_model::seal::SavedMerges;
+use gregor_model::upkeep::{Upkeep, upkeep};
+
+use super::Supervisor;
+use crate::keep::{KeepOrder, KeepResult};
+use crate::ready::Urgency;
+
+/// Chains that are worked on at a time: one base uploads while the next is taken, merges are small.
+const KEPT_AT_ONCE: usize = 4;
+/// How long a chain rests after its upkeep has failed.
+const REST: Duration = Duration::from_secs(30);
+
+/// Upkeep under way.
+#[derive(Default)]
+pub(super) struct Keeping {
+    /// Wall-clock time when this process took over, in milliseconds since 1970.
+    began_ms: u64,
+    /// Tasks whose chains are worked on, or wait for a manifest with the result.
+    busy: BTreeSet<usize>,
+    /// Tasks whose upkeep has failed, and until when they rest.
+    resting: BTreeMap<usize, Duration>,
+    /// Bases that wait for a manifest.
+    pub(super) bases: Vec<BaseEntry>,
+    /// Merged deltas that wait for a manifest.
+    pub(super) merges: Vec<SavedMerges>,
+    /// Where the next round begins, so that no task waits for ever behind others.
+    next: usize,
+}
+
+impl Keeping {
+    /// Nothing is under way; `began_ms` is the wall-clock time now.
+    pub(super) fn new(began_ms: u64) -> Self {
+        Self { began_ms, ..Self::default() }
+    }
+}
+
+impl Supervisor {
+    /// Gives orders for chains that need it, after a confirmation.
+    pub(super) fn keep(&mut self) {
+        let (now, now_ms) = (self.parts.clock.now(), self.parts.clock.wall_ms());
+        self.keeping.resting.retain(|_, until| *until > now);
+        let count = self.parts.cells.len();
+        for turn in 0..count {
+            if self.keeping.busy.len() >= KEPT_AT_ONCE {
+                break;
+            }
+            let index = (self.keeping.next + turn) % count.max(1);
+            if self.keeping.busy.contains(&index) || self.keeping.resting.contains_key(&index) {
+                continue;
+            }
+            let Some(cell) = self.parts.cells.get(index) else { continue };
+            let Some(history) = self.parts.history.tasks.get(&cell.id) else { continue };
+            let times = (now_ms, self.keeping.began_ms);
+            let order = match upkeep(cell.id, history, &self.parts.job.checkpoint, times) {
+                Upkeep::None => continue,
+                Upkeep::Base => KeepOrder::Base(history.base.as_ref().map(|base| base.files.clone()).unwrap_or_default()),
+                Upkeep::Merge { first, last } => KeepOrder::Merge(history.chain.get(first..=last).unwrap_or_default().to_vec()),
+            };
+            cell.order(|orders| orders.keep = Some(order));
+            self.parts.ready.wake(index, Urgency::Normal);
+            self.keeping.busy.insert(index);
+            self.keeping.next = index + 1;
+        }
+    }
+
+    /// Takes in what came of an order.
+    pub(super) fn take_kept(&mut self, tasks: &[usize], result: KeepResult) {
+        match result {
+            KeepResult::Base(entry) => self.keeping.bases.push(entry),
+            KeepResult::Merges(merges) => self.keeping.merges.push(merges),
+            KeepResult::Nothing(reason) => {
+                if let Some(reason) = reason {
+                    tracing::info!(reason, "a task's chain could not be shortened; it is tried again");
+                }
+                let until = self.parts.clock.now() + REST;
+                for task in tasks {
+                    self.keeping.busy.remove(task);
+                    self.keeping.resting.insert(*task, until);
+                }
+            }
+        }
+    }
+
+    /// A manifest with bases and merged deltas is confirmed, or has left some of them out for ever.
+    pub(super) fn kept(&mut self, manifest: &Manifest, (bases, merges): (Vec<BaseEntry>, Vec<SavedMerges>)) {
+        let tasks = bases.iter().map(|entry| entry.task).chain(merges.iter().flat_map(|saved| &saved.merges).map(|merge| merge.task));
+        let tasks: BTreeSet<_> = tasks.collect();
+        for (index, cell) in self.parts.cells.iter().enumerate() {
+            if tasks.contains(&cell.id) {
+                self.keeping.busy.remove(&index);
+            }
+        }
+        let files = bases.iter().flat_map(|entry| &entry.base.files).map(|file| &file.object.key);
+        let parts = merges.iter().filter_map(|saved| saved.part.as_ref()).map(|part| &part.object.key);
+        files.chain(parts).for_each(|key| self.parts.in_flight.remove(key));
+        // The first garbage of a process is what those before it left; later, what a full manifest made superfluous. An order that waits is enough.
+        if manifest.full.is_some() || self.confirmed == 1 {
+            let _ = self.parts.collect.try_send(());
+        }
+        self.keep();
+    }
+}

@@ -10,7 +10,7 @@ use crate::harness::{checkpoints, jobs, output};
 fn a_finished_job_whose_input_is_gone_still_says_that_it_is_finished() {
     let lab = Lab::with_job(&jobs::lines("rust/identity", ""));
     lab.write("in/a.txt", "one\ntwo\n");
-    lab.run(&[]).code(0);
+    let steps = lab.run(&["--count-steps"]).code(0).figure("steps=").expect("--count-steps says steps=N");
     let before = output::files(&lab.path("out"));
     fs::remove_file(lab.path("in/a.txt")).unwrap();
     lab.run(&[]).code(0).says("already finished");
@@ -18,7 +18,7 @@ fn a_finished_job_whose_input_is_gone_still_says_that_it_is_finished() {
     // One that is not finished needs it.
     let lab = Lab::with_job(&jobs::lines("rust/identity", ""));
     lab.write("in/a.txt", "one\ntwo\n");
-    assert_eq!(lab.run(&["--fault", "kill-before:9"]).signal, Some(9));
+    assert_eq!(lab.run(&["--fault", &format!("kill-before:{}", steps * 3 / 5)]).signal, Some(9));
     fs::remove_file(lab.path("in/a.txt")).unwrap();
     lab.run(&[]).code(2).says("a.txt");
 }

@@ -7,7 +7,7 @@ use crate::harness::lab::Lab;
 use crate::harness::{checkpoints, clock, jobs, output};
 
 /// Records of one call.
-const BATCH: usize = 1_024;
+const BATCH: u64 = 1_024;
 /// Half of the first batch; what follows in it is bad.
 const GOOD: u64 = 512;
 
@@ -72,7 +72,7 @@ call-time = "{call_time}"
 /// The lines of that batch.
 fn bad_lines() -> String {
     let good: String = (0..GOOD).map(|at| format!("line {at}\n")).collect();
-    good + &"trigger\n".repeat(BATCH / 2)
+    good + &(GOOD..BATCH).map(|_| "trigger\n").collect::<String>()
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_stop_inside_a_failing_batch_keeps_what_comes_before_the_record_at_fault() {
     host.signal(Signal::TERM);
     let ended = host.end().calm().code(143);
     let processed = ended.records("stopped ").expect("records of the last checkpoint");
-    assert!((GOOD..BATCH as u64).contains(&processed), "{processed} records were worked off:\n{}", ended.stderr);
+    assert!((GOOD..BATCH).contains(&processed), "{processed} records were worked off:\n{}", ended.stderr);
     assert!(ended.confirmed().is_some(), "no last checkpoint was taken:\n{}", ended.stderr);
     // What was confirmed is all that was processed.
     let mut host = lab.start(&[]);
@@ -131,7 +131,7 @@ fn a_checkpoint_inside_a_failing_batch_holds_what_comes_before_the_record_at_fau
         let shown = checkpoints::shown(&lab);
         shown.iter().flat_map(|shown| checkpoints::segments(shown, 0)).find_map(|header| header["inputs"][0]["records"].as_u64())
     });
-    assert!((GOOD..BATCH as u64).contains(&records), "its first checkpoint holds {records} records, a batch has {BATCH}");
+    assert!((GOOD..BATCH).contains(&records), "its first checkpoint holds {records} records, a batch has {BATCH}");
 }
 
 #[test]

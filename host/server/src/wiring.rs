@@ -180,6 +180,7 @@ pub(crate) fn from_archive(error: ArchiveError) -> Failure {
 fn from_coordination(error: CoordinationError) -> Failure {
     match error {
         CoordinationError::Corrupt { .. } => Failure::corrupt(error),
+        CoordinationError::Refused { .. } => Failure::refused(error),
         CoordinationError::Undecided { .. }
         | CoordinationError::Poisoned { .. }
         | CoordinationError::Fenced { .. }

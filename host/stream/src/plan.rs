@@ -12,6 +12,8 @@ use crate::error::SourceError;
 use crate::glob::matching_files;
 use crate::input_folder::{Found, InputFolder};
 
+/// Endings of files that hold compressed data, whatever is in it: read as text, they would be records of garbage.
+const COMPRESSED: [&str; 2] = ["gz", "zst"];
 /// Bytes read at once in search of the end of a line.
 const SEARCH_BYTES: usize = 16 * 1024;
 
@@ -19,12 +21,17 @@ const SEARCH_BYTES: usize = 16 * 1024;
 /// An empty file has no split.
 ///
 /// # Errors
-/// Nothing matches; a name is refused; a file changes meanwhile, or can't be read.
+/// Nothing matches; a name is refused, also because its ending says that the file is compressed; a file changes meanwhile, or can't be read.
 pub fn make_plan(folder: &InputFolder, pattern: &str, format: Format) -> Result<Plan, SourceError> {
     let names = matching_files(folder, pattern)?;
     if names.is_empty() {
         let hint = format!("no file in folder {} matches {pattern:?}; check the path in the job file", folder.path().display());
         return Err(SourceError::Missing { path: folder.path().join(pattern), hint });
+    }
+    if let Some(name) = names.iter().find(|name| is_compressed(name)) {
+        let reason = "its ending says that it is compressed, and compressed input is not built; the formats that are: lines and tsv, both plain; \
+                      decompress it, or write a pattern without it";
+        return Err(folder.refused(name, reason));
     }
     let files = names.into_iter().map(|name| planned(folder, name)).collect::<Result<Vec<_>, _>>()?;
     let target = split_bytes(files.iter().map(|file| file.length).sum());
@@ -60,6 +67,10 @@ fn planned(folder: &InputFolder, name: String) -> Result<PlannedFile, SourceErro
         Found::File(identity) => Ok(PlannedFile { name, length: identity.length, modified_ns: identity.modified_ns }),
         _ => Err(folder.refused(&name, "it was a file a moment ago; start again once nothing changes the folder")),
     }
+}
+
+fn is_compressed(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| COMPRESSED.iter().any(|compressed| ending.eq_ignore_ascii_case(compressed)))
 }
 
 /// Cuts a file into pieces of about equal length, none longer than the target but by the rest of a record.

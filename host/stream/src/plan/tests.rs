@@ -114,3 +114,18 @@ fn a_file_that_came_later_is_seen_and_not_in_the_plan() {
     assert_eq!(files_now(&folder, "*").unwrap(), ["a", "b"]);
     assert_eq!(plan.files.len(), 1);
 }
+
+#[test]
+fn a_compressed_file_is_refused_by_name() {
+    for name in ["b.gz", "b.txt.zst", "b.GZ"] {
+        let (_root, folder) = folder_of(&[("a", b"one\n"), (name, b"\x1f\x8b")]);
+        for pattern in ["*", "**", name] {
+            let error = make_plan(&folder, pattern, Format::Lines).unwrap_err();
+            assert!(matches!(&error, SourceError::Refused { name: found, .. } if found == name), "{error:?}");
+            assert!(error.to_string().contains("lines and tsv"), "{error}");
+        }
+        make_plan(&folder, "a", Format::Lines).unwrap();
+    }
+    let (_root, folder) = folder_of(&[("gz", b"one\n"), ("a.gzip.txt", b"two\n")]);
+    assert_eq!(make_plan(&folder, "*", Format::Lines).unwrap().files.len(), 2);
+}

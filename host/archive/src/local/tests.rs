@@ -163,17 +163,26 @@ async fn listing_shows_objects_only_and_sweeping_removes_leftovers_only() {
     fs::write(folder.path().join("jobs/a/9#1"), b"half").unwrap();
     fs::hard_link(folder.path().join("jobs/a/1"), folder.path().join("jobs/a/1#23")).unwrap();
     fs::write(folder.path().join("other#1"), b"half").unwrap();
-    let listed = |keys: &[&str]| keys.iter().map(|key| Listed { key: (*key).to_owned(), bytes: key.len() as u64 }).collect::<Vec<_>>();
-    let below_a = listed(&["jobs/a/1", "jobs/a/2", "jobs/a/b/3"]);
-    assert_eq!(store.list("jobs/a").await.unwrap(), below_a);
-    assert_eq!(store.list("jobs").await.unwrap(), listed(&["jobs/a/1", "jobs/a/2", "jobs/a/b/3", "jobs/ab"]));
+    // The archive's own clock is that of the file system.
+    let age = File::open(folder.path().join("jobs/a/2")).unwrap();
+    age.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_234_567)).unwrap();
+    let names = async |prefix| {
+        let listed = store.list(prefix).await.unwrap();
+        assert!(listed.iter().all(|object| object.bytes == object.key.len() as u64), "{listed:?}");
+        let aged: Vec<&str> = listed.iter().filter(|object| object.created_at_ms == 1_234_567).map(|object| &*object.key).collect();
+        assert_eq!(aged, ["jobs/a/2"], "{listed:?}");
+        listed.into_iter().map(|object| object.key).collect::<Vec<_>>()
+    };
+    let below_a = ["jobs/a/1", "jobs/a/2", "jobs/a/b/3"];
+    assert_eq!(names("jobs/a").await, below_a);
+    assert_eq!(names("jobs").await, ["jobs/a/1", "jobs/a/2", "jobs/a/b/3", "jobs/ab"]);
     assert_eq!(store.list("nothing/here").await.unwrap(), []);
     assert_eq!(store.folders("jobs").await.unwrap(), ["a"]);
     assert_eq!(store.folders("nothing/here").await.unwrap(), Vec::<String>::new());
     assert_eq!(store.sweep("jobs").await.unwrap(), 2);
     assert_eq!(store.sweep("jobs").await.unwrap(), 0);
     assert!(folder.path().join("other#1").exists(), "outside the prefix");
-    assert_eq!(store.list("jobs/a").await.unwrap(), below_a);
+    assert_eq!(names("jobs/a").await, below_a);
     assert_eq!(store.read("jobs/a/1", None).await.unwrap(), "jobs/a/1");
 }
 

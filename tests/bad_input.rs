@@ -1,12 +1,14 @@
 //! Bad input that is more than a folder of files: data in use or of a newer version, links that lead away, commands that are none. One clear
 //! error each, and nothing lost.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
-use crate::harness::lab::Lab;
+use crate::harness::lab::{Lab, remove};
 use crate::harness::{clock, corpus, jobs, output, seed};
 
 fn small() -> Lab {
@@ -111,6 +113,95 @@ fn the_output_of_another_job_is_refused() {
     lab.edit_job("name = \"lines\"", "name = \"other\"");
     lab.run(&[]).code(2).says("out");
     assert_eq!(output::files(&lab.path("out")), before);
+}
+
+/// All that lies below a folder, with what it holds.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_symlink() {
+                found.insert(path.clone(), fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes());
+            } else if path.is_dir() {
+                found.insert(path.join(""), Vec::new());
+                folders.push(path);
+            } else {
+                found.insert(path.clone(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn an_output_folder_is_looked_at_before_the_job_begins() {
+    let lab = small();
+    // A job has run here: its data folder is in use, and stays as it is.
+    lab.run(&[]).code(0);
+    lab.write("full/photo", "precious");
+    lab.write("file", "a file");
+    symlink("nowhere", lab.path("astray")).unwrap();
+    symlink("full", lab.path("link")).unwrap();
+    remove(&lab.path("log"));
+    let before = tree(&lab.path("."));
+    for (folder, reason) in [
+        ("out", "holds the output of job"),
+        ("full", "not empty"),
+        ("link", "not empty"),
+        ("file", "is a file"),
+        ("file/below/it", "is a file"),
+        ("astray", "can't be made there"),
+    ] {
+        lab.edit_job("name = \"lines\"", "name = \"other\"");
+        lab.edit_job("to = \"out\"", &format!("to = \"{folder}\""));
+        lab.run(&[]).code(2).says(folder).says(reason);
+        lab.edit_job(&format!("to = \"{folder}\""), "to = \"out\"");
+        lab.edit_job("name = \"other\"", "name = \"lines\"");
+        remove(&lab.path("log"));
+        let after = tree(&lab.path("."));
+        let changed: Vec<&PathBuf> = after.keys().chain(before.keys()).filter(|&path| after.get(path) != before.get(path)).collect();
+        assert!(changed.is_empty(), "{folder}: {changed:?}");
+    }
+}
+
+#[test]
+fn output_folders_in_each_others_way_are_refused_before_the_job_begins() {
+    let lab = Lab::with_job(&jobs::word_count_and_words("1 s"));
+    lab.write("in/a.txt", "a b a");
+    fs::create_dir(lab.path("there")).unwrap();
+    symlink("there", lab.path("link")).unwrap();
+    for (counts, words, reason) in [
+        ("there", "there/../there", "two ways"),
+        ("there", "link", "two ways"),
+        ("new/out", "new/x/../out", "two ways"),
+        ("out", "out/words", "lies in"),
+        ("in", "out", "reads"),
+        ("out", "in/words", "reads"),
+    ] {
+        let job = jobs::word_count_and_words("1 s").replace("out/counts", counts).replace("out/words", words);
+        lab.job(&job);
+        lab.run(&[]).code(2).says("output \"").says(reason);
+        assert!(!lab.path("out").exists() && !lab.path("new").exists(), "a folder was made");
+        assert_eq!(fs::read_dir(lab.path("there")).unwrap().count(), 0);
+        assert!(!lab.path("data/coordination/default/wordcount").exists(), "the job has begun");
+    }
+    // Written the same way, a folder may be shared.
+    lab.job(&jobs::word_count_and_words("1 s").replace("out/counts", "there").replace("out/words", "there"));
+    lab.run(&[]).code(0);
+    output::complete(&lab.path("there"));
+    assert!(lab.path("data/coordination/default/wordcount").exists(), "it was looked for in the wrong place");
+}
+
+#[test]
+fn compressed_input_is_refused_by_name() {
+    let lab = small();
+    lab.write("in/b.txt.gz", [0x1f, 0x8b, 8, 0]);
+    lab.run(&[]).code(2).says("b.txt.gz").says("lines and tsv");
+    assert!(!lab.path("out").exists());
+    fs::remove_file(lab.path("in/b.txt.gz")).unwrap();
+    lab.run(&[]).code(0);
 }
 
 #[test]

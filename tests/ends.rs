@@ -45,6 +45,19 @@ fn a_finished_job_started_again_says_so_and_changes_nothing() {
 }
 
 #[test]
+fn a_folder_that_was_taken_away_does_not_keep_the_others_incomplete() {
+    let lab = Lab::with_job(&jobs::word_count_and_words("1 s"));
+    lab.write("in/a.txt", "a b a");
+    lab.run(&[]).code(0);
+    remove(&lab.path("out/words"));
+    // As if the process had died before it.
+    remove(&lab.path("out/counts/_SUCCESS"));
+    lab.run(&[]).code(0).says("finished");
+    output::complete(&lab.path("out/counts"));
+    assert!(!lab.path("out/words").exists(), "a folder that was taken away came back");
+}
+
+#[test]
 fn checkpoints_are_listed_with_the_fields_that_stand_in_the_reference() {
     let (lab, _) = finished("checkpoints_are_listed_with_the_fields_that_stand_in_the_reference");
     let listed = lab.gregor(&["checkpoint", "list", "job.toml", "--data", "data", "--output", "json"]).code(0).stdout;

@@ -1,18 +1,46 @@
-//! The output folders of a job, by stage and output. Two outputs that name the same folder share it. Refuses a folder that is not this job's.
+//! The output folders of a job, by stage and output. Two outputs that name the same folder share it. Refuses a folder that is not this job's, and
+//! folders in each other's way.
 
-use std::collections::BTreeMap;
+mod look;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use gregor_model::job::{Job, Sink};
 use gregor_model::manifest::Release;
 use gregor_model::recovery::{self, ReleaseMove};
-use gregor_model::spec::Marker;
+use gregor_model::spec::{FOLDER_MARKER, Marker};
 use gregor_model::steps::Steps;
 use gregor_stream::OutputFolder;
 
 use crate::failure;
 use crate::setup::{LostOutputs, RunError};
+
+pub(crate) use look::look;
+
+/// The outputs of a job that go to folders: stage and output, a name for people, the folder.
+fn file_outputs(job: &Job) -> impl Iterator<Item = ((u16, u16), String, &str)> {
+    (0_u16..).zip(&job.stages).flat_map(|(stage_index, stage)| {
+        (0_u16..).zip(&stage.outputs).filter_map(move |(output_index, output)| match &output.sink {
+            Sink::File { folder, .. } => {
+                let name = format!("stage {:?}, output {:?}", stage.name.as_str(), output.port.as_str());
+                Some(((stage_index, output_index), name, folder.as_str()))
+            }
+            Sink::Stream { .. } => None,
+        })
+    })
+}
+
+/// Completes the folders of a job that is finished: `_SUCCESS` may be missing if the process died right after the last confirmation. A folder that
+/// somebody took away with all that was in it stays away.
+pub(crate) fn finish_again(job: &Job, marker: &Marker, steps: &Arc<dyn Steps>) -> Result<(), RunError> {
+    let folders: BTreeSet<&str> = file_outputs(job).map(|(_, _, folder)| folder).collect();
+    for folder in folders.into_iter().map(Path::new).filter(|folder| folder.join(FOLDER_MARKER).exists()) {
+        OutputFolder::open(folder, marker, Arc::clone(steps)).and_then(|folder| folder.succeed()).map_err(failure::sink)?;
+    }
+    Ok(())
+}
 
 /// The folders.
 pub(crate) struct Folders {
@@ -26,18 +54,15 @@ impl Folders {
     pub(crate) fn open(job: &Job, marker: &Marker, steps: &Arc<dyn Steps>, lost: LostOutputs) -> Result<Self, RunError> {
         let mut by_path: BTreeMap<&str, Arc<OutputFolder>> = BTreeMap::new();
         let mut by_output = BTreeMap::new();
-        for (stage_index, stage) in (0_u16..).zip(&job.stages) {
-            for (output_index, output) in (0_u16..).zip(&stage.outputs) {
-                let Sink::File { folder, .. } = &output.sink else { continue };
-                let opened = match by_path.get(folder.as_str()) {
-                    Some(opened) => Arc::clone(opened),
-                    None => {
-                        let opened = OutputFolder::open(Path::new(folder), marker, Arc::clone(steps)).map_err(failure::sink)?;
-                        Arc::clone(by_path.entry(folder).or_insert(Arc::new(opened)))
-                    }
-                };
-                by_output.insert((stage_index, output_index), opened);
-            }
+        for (at, _, folder) in file_outputs(job) {
+            let opened = match by_path.get(folder) {
+                Some(opened) => Arc::clone(opened),
+                None => {
+                    let opened = OutputFolder::open(Path::new(folder), marker, Arc::clone(steps)).map_err(failure::sink)?;
+                    Arc::clone(by_path.entry(folder).or_insert(Arc::new(opened)))
+                }
+            };
+            by_output.insert(at, opened);
         }
         Ok(Self { by_output, folders: by_path.into_values().collect(), lost })
     }

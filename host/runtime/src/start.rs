@@ -11,7 +11,7 @@ use gregor_archive::{ArchiveError, Store};
 use gregor_coordination::Begin;
 use gregor_model::digest::Digest;
 use gregor_model::history::{History, LivePart};
-use gregor_model::job::{Job, Sink, Source};
+use gregor_model::job::{Job, Source};
 use gregor_model::keys::JobKeys;
 use gregor_model::manifest::{Full, ObjectRef, PartRange};
 use gregor_model::names::{Incarnation, TaskId};
@@ -19,12 +19,12 @@ use gregor_model::plan::{PLAN, Plan};
 use gregor_model::recovery::check_coordination;
 use gregor_model::register::{Register, StreamRecord};
 use gregor_model::seal::{PublishedRun, publish};
-use gregor_model::spec::{FOLDER_MARKER, MARKER, Marker, PlanRef, SPEC, Spec};
+use gregor_model::spec::{MARKER, Marker, PlanRef, SPEC, Spec};
 use gregor_stream::InputFolder;
 use tokio::runtime::Handle;
 
 use crate::failure;
-use crate::folders::Folders;
+use crate::folders::{self, Folders};
 use crate::setup::{Report, RunError, Setup};
 
 /// A file input, planned.
@@ -86,9 +86,10 @@ struct Found {
 pub(crate) fn start(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Start, RunError> {
     let found = look(setup, io, warn)?;
     if found.register.as_ref().is_some_and(|register| register.latest.is_some()) && found.history.finished(&found.tasks) {
-        finish_again(setup, &found)?;
+        folders::finish_again(&setup.job, &marker(setup, &found), &setup.steps)?;
         return Ok(Start::Finished(found.history));
     }
+    folders::look(&setup.job, &marker(setup, &found))?;
     claim(setup, io, found).map(|started| Start::Go(Box::new(started)))
 }
 
@@ -212,19 +213,10 @@ fn file_inputs(job: &Job) -> impl Iterator<Item = ((u16, u16), String, &Source)>
     })
 }
 
-/// A finished job: `_SUCCESS` may be missing if the process died right after the last confirmation. A folder that somebody took away with all
-/// that was in it stays away.
-fn finish_again(setup: &Setup, found: &Found) -> Result<(), RunError> {
-    let Some(register) = &found.register else { return Ok(()) };
-    let folders = setup.job.stages.iter().flat_map(|stage| &stage.outputs).filter_map(|output| match &output.sink {
-        Sink::File { folder, .. } => Some(Path::new(folder)),
-        Sink::Stream { .. } => None,
-    });
-    if folders.into_iter().any(|folder| !folder.join(FOLDER_MARKER).exists()) {
-        return Ok(());
-    }
-    let marker = Marker { job: setup.job.name.clone(), incarnation: register.incarnation };
-    Folders::open(&setup.job, &marker, &setup.steps, setup.lost_outputs)?.succeed()
+/// What this job's folders carry; those of a job that begins carry none yet, and no other's is the same.
+fn marker(setup: &Setup, found: &Found) -> Marker {
+    let incarnation = found.register.as_ref().map_or(setup.fresh, |register| register.incarnation);
+    Marker { job: setup.job.name.clone(), incarnation }
 }
 
 /// Claims the job and brings everything into order.

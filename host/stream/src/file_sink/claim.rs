@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cap_std::fs::Dir;
 use gregor_model::spec::{FOLDER_MARKER, MARKER, Marker};
-use gregor_model::steps::{DurableStep, Steps, durable};
+use gregor_model::steps::{DurableStep, Steps, Unobserved, durable};
 use rustix::fs::{Access, AtFlags, accessat};
 
 use crate::error::SinkError;
@@ -24,14 +24,8 @@ impl OutputFolder {
     /// [`SinkError::Refused`]: it holds files and no marker, or the marker of another job or of an earlier life of this one; it is no folder, or
     /// may not be written. [`SinkError::Io`] or an injected failure: may be tried again.
     pub fn open(folder: &Path, job: &Marker, steps: Arc<dyn Steps>) -> Result<Self, SinkError> {
-        let path = folder.to_path_buf();
-        create_folder(folder).map_err(|error| refused_or_failed(&path, "create", error))?;
-        // Opened as a file, since cap-std opens folders in a way that can't be synced.
-        let folder = Folder::open(folder).map_err(|error| refused_or_failed(&path, "open", error))?;
-        accessat(&folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
-            .map_err(|error| refused_or_failed(&path, "write into", error.into()))?;
-        let copy = folder.try_clone().map_err(|error| refused_or_failed(&path, "open", error))?;
-        let opened = Self { path, dir: Dir::from_std_file(copy), folder, marker: job.clone(), steps };
+        create_folder(folder).map_err(|error| refused_or_failed(folder, "create", error))?;
+        let opened = Self::at(folder, job, steps)?;
         if !opened.is_marked()? {
             opened.check_unused()?;
             opened.mark()?;
@@ -39,6 +33,37 @@ impl OutputFolder {
         // A marker that was linked by a process which died then may not be durable yet.
         opened.sync_folder()?;
         Ok(opened)
+    }
+
+    /// Looks whether [`OutputFolder::open`] would take the folder, and changes nothing: it is there and this job's, or unused, or can be made.
+    ///
+    /// # Errors
+    /// As of [`OutputFolder::open`].
+    pub fn look(folder: &Path, job: &Marker) -> Result<(), SinkError> {
+        match std::fs::symlink_metadata(folder) {
+            Ok(_) => {
+                let there = Self::at(folder, job, Arc::new(Unobserved))?;
+                if there.is_marked()? { Ok(()) } else { there.check_unused() }
+            }
+            // Made below the first folder above it that is there: that one must be a folder, and may be written.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let is_there = |above: &&Path| above.symlink_metadata().is_ok();
+                let above = folder.ancestors().skip(1).map(or_here).find(is_there).unwrap_or(Path::new("/"));
+                check_writable(above).map_err(|error| refused_or_failed(folder, "make", error))
+            }
+            Err(error) => Err(refused_or_failed(folder, "look at", error)),
+        }
+    }
+
+    /// Opens a folder that is there.
+    fn at(folder: &Path, job: &Marker, steps: Arc<dyn Steps>) -> Result<Self, SinkError> {
+        let path = folder.to_path_buf();
+        // Opened as a file, since cap-std opens folders in a way that can't be synced.
+        let folder = Folder::open(folder).map_err(|error| refused_or_failed(&path, "open", error))?;
+        accessat(&folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+            .map_err(|error| refused_or_failed(&path, "write into", error.into()))?;
+        let copy = folder.try_clone().map_err(|error| refused_or_failed(&path, "open", error))?;
+        Ok(Self { path, dir: Dir::from_std_file(copy), folder, marker: job.clone(), steps })
     }
 
     /// Whether the folder carries this job's marker.
@@ -113,7 +138,7 @@ fn create_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = folder.parent().map_or(Path::new("."), or_here);
     if parent != folder {
         create_folder(parent)?;
     }
@@ -122,6 +147,20 @@ fn create_folder(folder: &Path) -> io::Result<()> {
         created => created?,
     }
     Folder::open(parent)?.sync_all()
+}
+
+/// A path above another; the empty one is where the process stands.
+fn or_here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+/// Whether a folder can be made in this one.
+fn check_writable(folder: &Path) -> io::Result<()> {
+    let folder = Folder::open(folder)?;
+    if !folder.metadata()?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(accessat(&folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
 }
 
 /// What the folder's owner can mend is refused; what may pass is an error of the system.

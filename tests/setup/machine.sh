@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that this machine has what a build needs: the pinned Rust toolchain with the target wasm32-wasip2, a C and C++ compiler, cmake,
-# libclang. Installs what is missing where that is possible; prints the command and fails where it is not. Does nothing, and needs no
+# libclang; and what the tests need: ZooKeeper's jar with a log, and a Java that runs it. Installs what is missing where that is possible; prints the command and fails where it is not. Does nothing, and needs no
 # network, where nothing is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -38,6 +38,16 @@ packages() {
     fi
     if ! has_libclang; then
         missing+=(libclang-dev)
+    fi
+    # The tests start a server of their own from this jar; none is installed as a service.
+    if [[ ! -f /usr/share/java/zookeeper.jar ]]; then
+        missing+=(libzookeeper-java)
+    fi
+    if [[ ! -f /usr/share/java/slf4j-simple.jar ]]; then
+        missing+=(libslf4j-java)
+    fi
+    if ! command -v java >/dev/null; then
+        missing+=(default-jre-headless)
     fi
     if ((${#missing[@]} == 0)); then
         return

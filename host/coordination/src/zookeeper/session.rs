@@ -166,13 +166,16 @@ impl Session {
 
     /// Keeps the session while nobody calls: returns when it was lost and an attempt to get another was made.
     pub(super) async fn idle(&mut self) {
-        match self.link.as_ref().filter(|link| !link.is_over()) {
-            Some(link) => closed(&mut link.states()).await,
+        match &self.link {
+            Some(link) => {
+                closed(&mut link.states()).await;
+                tracing::warn!(job = %self.options.job, "lost the session with ZooKeeper");
+                self.link = None;
+            }
             None if self.presence == Presence::Visitor => return std::future::pending().await,
             None => {}
         }
-        tracing::warn!(job = %self.options.job, "lost the session with ZooKeeper");
-        if self.presence == Presence::Host && self.reach().await.is_err() {
+        if self.presence == Presence::Host && Box::pin(self.reach()).await.is_err() {
             clock::rest(REST_MAX).await;
         }
     }
@@ -190,7 +193,7 @@ impl Session {
     async fn facts(&mut self, until: Moment) -> Result<Facts, CoordinationError> {
         let mut rest = REST_MIN;
         loop {
-            let seen = until.bound(self.look()).await.unwrap_or_else(|| Err(Fault::Lost("no answer in time".to_owned())));
+            let seen = until.bound(Box::pin(self.look())).await.unwrap_or_else(|| Err(Fault::Lost("no answer in time".to_owned())));
             let reason = match seen {
                 Ok(facts) => {
                     let lost = |problem| CoordinationError::Corrupt { record: self.paths.root().to_owned(), problem };
@@ -222,7 +225,7 @@ impl Session {
         self.link = None;
         self.own = None;
         self.standing = Standing::Unknown;
-        let link = Link::connect(&self.options).await?;
+        let link = Box::pin(Link::connect(&self.options)).await?;
         if self.presence == Presence::Host {
             self.settle(&link).await?;
             self.appear(&link).await?;
@@ -315,14 +318,14 @@ impl Session {
                 },
                 Rank::Behind(name) => {
                     if !told {
-                        self.tell_holder().await;
+                        Box::pin(self.tell_holder()).await;
                         told = true;
                     }
                     self.watch(&name, None).await;
                 }
                 Rank::Absent => {
                     let Some(link) = &self.link else { continue };
-                    match self.enter(link).await {
+                    match Box::pin(self.enter(link)).await {
                         Ok(own) => {
                             self.own = Some(own);
                             self.entry = Entry::Again;

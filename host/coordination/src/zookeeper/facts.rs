@@ -149,3 +149,110 @@ fn savepoint(name: &SavepointName, node: &SavepointNode) -> SavepointRecord {
     let manifest = ObjectRef { key: node.manifest.clone(), sha256: node.sha256 };
     SavepointRecord { name: name.clone(), number: node.number, created_at_ms: node.created_at.ms(), manifest }
 }
+
+#[cfg(test)]
+mod tests {
+    use gregor_model::digest::Digest;
+    use gregor_model::names::{Attempt, Branch, Generation, Incarnation};
+    use gregor_model::register::Status;
+
+    use super::super::nodes::Time;
+    use super::*;
+
+    type Spoil = fn(&mut Facts);
+
+    fn job() -> JobName {
+        JobName::new("j").unwrap()
+    }
+
+    /// A job with checkpoints 1 and 2, both confirmed.
+    fn facts() -> Facts {
+        let sha256 = Digest::of(b"m");
+        let generation = GenerationNode {
+            job: job(),
+            incarnation: Incarnation(1),
+            branch: Branch(0),
+            term: Term(3),
+            generation: Generation(3),
+            attempt: Attempt(3),
+            boot: Boot(3),
+            streams: vec![],
+        };
+        let checkpoint = |number| {
+            let (created_at, manifest) = (Time::new(number).unwrap(), Some("m".to_owned()));
+            let number = CheckpointNumber(number);
+            let node = CheckpointNode { number, created_at, status: Status::Confirmed, manifest, sha256: Some(sha256) };
+            (number, At { value: node, version: 1 })
+        };
+        let latest = LatestNode { number: CheckpointNumber(2), manifest: "m".to_owned(), sha256 };
+        Facts {
+            cluster: Some(HostId(1)),
+            generation: Some(At { value: generation, version: 2 }),
+            spec: None,
+            latest: Some(At { value: latest, version: 1 }),
+            checkpoints: BTreeMap::from([checkpoint(1), checkpoint(2)]),
+            savepoints: BTreeMap::new(),
+            names: 0,
+            rank: Rank::Absent,
+        }
+    }
+
+    #[test]
+    fn a_zookeeper_that_knows_less_than_before_lost_its_data() {
+        let mut memory = Memory::default();
+        memory.take(&facts()).unwrap();
+        memory.take(&facts()).unwrap();
+        let spoils: [(&str, Spoil); 6] = [
+            ("has no cluster-id", |facts| facts.cluster = None),
+            ("belongs to the cluster", |facts| facts.cluster = Some(HostId(2))),
+            ("no generation", |facts| facts.generation = None),
+            ("version 1 of the job's generation", |facts| facts.generation.as_mut().unwrap().version = 1),
+            ("checkpoints up to 1", |facts| drop(facts.checkpoints.pop_last())),
+            ("confirmed up to 0", |facts| facts.latest = None),
+        ];
+        for (said, spoil) in spoils {
+            let mut less = facts();
+            spoil(&mut less);
+            let known = memory;
+            let problem = memory.take(&less).unwrap_err();
+            assert!(problem.contains(said), "{said}: {problem}");
+            assert_eq!(memory, known, "{said}: what was known is not forgotten");
+        }
+        let mut more = facts();
+        more.generation.as_mut().unwrap().version = 9;
+        assert_eq!(memory.take(&more), Ok(()));
+    }
+
+    #[test]
+    fn what_this_process_wrote_is_known_as_well_as_what_it_read() {
+        let mut begun = facts();
+        (begun.generation, begun.latest) = (None, None);
+        begun.checkpoints.clear();
+        let mut memory = Memory::default();
+        memory.take(&begun).unwrap();
+        memory.wrote(&facts().register(&job()).unwrap().unwrap(), Some(0));
+        assert!(memory.take(&begun).is_err());
+        memory.take(&facts()).unwrap();
+    }
+
+    #[test]
+    fn nodes_that_contradict_each_other_make_no_register() {
+        assert!(facts().register(&job()).unwrap().is_some());
+        let spoils: [(&str, Spoil); 6] = [
+            ("no generation", |facts| facts.generation = None),
+            ("latest is not the last confirmed", |facts| facts.latest.as_mut().unwrap().value.number = CheckpointNumber(1)),
+            ("half a manifest", |facts| facts.checkpoints.get_mut(&CheckpointNumber(1)).unwrap().value.sha256 = None),
+            ("another number", |facts| facts.checkpoints.get_mut(&CheckpointNumber(1)).unwrap().value.number = CheckpointNumber(7)),
+            ("another job", |facts| facts.generation.as_mut().unwrap().value.job = JobName::new("k").unwrap()),
+            ("confirmed without a manifest", |facts| {
+                let node = &mut facts.checkpoints.get_mut(&CheckpointNumber(1)).unwrap().value;
+                (node.manifest, node.sha256) = (None, None);
+            }),
+        ];
+        for (what, spoil) in spoils {
+            let mut spoiled = facts();
+            spoil(&mut spoiled);
+            assert!(spoiled.register(&job()).is_err(), "{what}");
+        }
+    }
+}

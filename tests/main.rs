@@ -8,6 +8,7 @@ mod bad_guests;
 mod bad_input;
 mod cases;
 mod changed;
+mod components;
 mod disk;
 mod ends;
 mod formats;

@@ -18,7 +18,8 @@ use folder::{File, Folder};
 mod entry;
 mod folder;
 
-/// Most bytes of all files together. Components of native languages take about 0.5 MB each, large interpreters 100 MB and more: ten of those.
+/// Most bytes of all files together. A component of a native language takes a quarter of a megabyte, a large interpreter 100 MB and more: ten
+/// of those.
 const CACHE_BYTES_MAX: u64 = 1024 * MIB;
 
 /// A folder of compiled components.

@@ -5,7 +5,7 @@ mod shown;
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use gregor_archive::history::load_manifests;
+use gregor_archive::history::load;
 use gregor_archive::{Store, read_checked};
 use gregor_model::manifest::{MANIFEST, Manifest, ManifestRef, ObjectRef};
 use gregor_model::names::CheckpointNumber;
@@ -74,7 +74,7 @@ pub(crate) fn show(args: &ShowArgs, style: Style) -> Result<Exit, Failure> {
 
 fn look(args: &JobArgs) -> Result<(JobFile, Looked), Failure> {
     let file = job_file::read(&args.job).map_err(Failure::refused)?;
-    let looked = wiring::look(&file, &wiring::data_folder(args, &file), &args.coordinator)?;
+    let looked = wiring::look(&file, &wiring::data_folder(args, &file), wiring::coordination(args)?)?;
     Ok((file, looked))
 }
 
@@ -176,10 +176,10 @@ async fn find(register: &Register, archive: &dyn Store, number: Option<Checkpoin
     Ok(Found { entry: Entry::new(&record, Some(&stored)), manifest: stored.manifest })
 }
 
-/// The manifest of a checkpoint that coordination has forgotten: some later one names it as its predecessor.
+/// The manifest of a checkpoint that has retired, while it is still there: some later one names it as its predecessor.
 async fn in_chain(archive: &dyn Store, latest: &ManifestRef, number: CheckpointNumber) -> Result<ObjectRef, Failure> {
-    let manifests = load_manifests(archive, latest).await.map_err(wiring::from_archive)?;
-    let predecessors = manifests.iter().filter_map(|manifest| manifest.predecessor.as_ref());
+    let loaded = load(archive, latest).await.map_err(wiring::from_archive)?;
+    let predecessors = loaded.manifests.iter().filter_map(|(_, manifest)| manifest.predecessor.as_ref());
     let found = predecessors.into_iter().find(|predecessor| predecessor.number == number);
     found.map(|predecessor| predecessor.object.clone()).ok_or_else(|| {
         Failure::refused(anyhow::anyhow!(

@@ -101,16 +101,18 @@ fn read_checkpoint(around: stages::Around<'_>, root: &Fields<'_>) -> Result<Chec
     if let Some(guarantee) = fields.get("guarantee") {
         guarantee.choice(&[("exactly-once", ())], &["at-least-once"])?;
     }
-    // Checked though nothing follows from them yet: bases and a coordinator that can be out of reach come later.
-    fields.amount(&keys::BASE_INTERVAL)?;
-    fields.amount(&keys::OUTAGE_LIMIT)?;
     Ok(CheckpointSettings {
         location: fields.get("location").map(|location| read_location(around, &location)).transpose()?,
         interval: fields.amount(&keys::INTERVAL)?,
         threshold_permille: fields.amount(&keys::THRESHOLD)?.0,
+        base_interval: fields.amount(&keys::BASE_INTERVAL)?,
+        base_rate_bytes: fields.amount(&keys::BASE_RATE)?.0,
         keep: u32::try_from(fields.amount(&keys::KEEP)?.0).unwrap_or(u32::MAX),
+        collect_grace: fields.amount(&keys::COLLECT_GRACE)?,
+        collect_rate: u32::try_from(fields.amount(&keys::COLLECT_RATE)?.0).unwrap_or(u32::MAX),
         grace: fields.amount(&keys::GRACE)?,
         deadline: fields.amount(&keys::DEADLINE)?,
+        outage_limit: fields.amount(&keys::OUTAGE_LIMIT)?,
         stop_timeout: fields.amount(&keys::STOP_TIMEOUT)?,
     })
 }

@@ -21,13 +21,16 @@ pub(crate) const INPUT: [&str; 2] = ["from", "format"];
 /// Keys of an output.
 pub(crate) const OUTPUT: [&str; 3] = ["to", "format", "partitions"];
 /// Keys of `[checkpoint]`.
-pub(crate) const CHECKPOINT: [&str; 10] = [
+pub(crate) const CHECKPOINT: [&str; 13] = [
     "location",
     INTERVAL.key,
     THRESHOLD.key,
     KEEP.key,
     "guarantee",
     BASE_INTERVAL.key,
+    BASE_RATE.key,
+    COLLECT_GRACE.key,
+    COLLECT_RATE.key,
     GRACE.key,
     DEADLINE.key,
     OUTAGE_LIMIT.key,
@@ -90,8 +93,27 @@ pub(crate) const BASE_INTERVAL: Setting<Duration> = Setting {
     default: HOUR,
     low: SECOND,
     high: Duration::from_secs(30 * 24 * 3600),
-    meaning: "time between two bases, at least",
+    meaning: "a new base is due at the latest after this time, if anything changed; a quarter more or less for each task",
 };
+/// `base-rate` of `[checkpoint]`: below a MiB a second, a base of some size would never be done.
+pub(crate) const BASE_RATE: Setting<Size> = Setting {
+    key: "base-rate",
+    default: Size(64 * MIB),
+    low: Size(MIB),
+    high: Size(10 * GIB),
+    meaning: "bytes a second that bases and merged deltas may take of the archive",
+};
+/// `collect-grace` of `[checkpoint]`.
+pub(crate) const COLLECT_GRACE: Setting<Duration> = Setting {
+    key: "collect-grace",
+    default: Duration::from_secs(600),
+    low: Duration::ZERO,
+    high: Duration::from_secs(30 * 24 * 3600),
+    meaning: "how long an object that nobody needs any more stays in the archive, for those who are reading it",
+};
+/// `collect-rate` of `[checkpoint]`.
+pub(crate) const COLLECT_RATE: Setting<Count> =
+    Setting { key: "collect-rate", default: Count(200), low: Count(1), high: Count(100_000), meaning: "objects that are deleted a second" };
 /// `grace` of `[checkpoint]`.
 pub(crate) const GRACE: Setting<Duration> = Setting {
     key: "grace",
@@ -194,6 +216,9 @@ pub(crate) fn rows() -> Vec<String> {
         row(checkpoint, &THRESHOLD),
         row(checkpoint, &KEEP),
         row(checkpoint, &BASE_INTERVAL),
+        row(checkpoint, &BASE_RATE),
+        row(checkpoint, &COLLECT_GRACE),
+        row(checkpoint, &COLLECT_RATE),
         row(checkpoint, &GRACE),
         row(checkpoint, &DEADLINE),
         row(checkpoint, &OUTAGE_LIMIT),

@@ -31,11 +31,14 @@ interval = "5 minutes"
 threshold = 0.25
 keep = 7
 guarantee = "exactly-once"
-base-interval = "1 h"
+base-interval = "2 h"
 grace = "2 s"
 deadline = "1 minute"
-outage-limit = "1 minute"
+outage-limit = "70 s"
 stop-timeout = "500 ms"
+base-rate = "10 GiB"
+collect-grace = "0 s"
+collect-rate = 1000
 
 [state]
 backend = "rocksdb"
@@ -75,9 +78,14 @@ fn every_key_of_a_job_file_is_read() {
         location: Some("/home/checkpoints".to_owned()),
         interval: Duration::from_secs(300),
         threshold_permille: 250,
+        base_interval: Duration::from_secs(7200),
+        base_rate_bytes: 10 * 1024 * MIB,
         keep: 7,
+        collect_grace: Duration::ZERO,
+        collect_rate: 1000,
         grace: Duration::from_secs(2),
         deadline: Duration::from_secs(60),
+        outage_limit: Duration::from_secs(70),
         stop_timeout: Duration::from_millis(500),
     };
     assert_eq!(job.checkpoint, checkpoint);

@@ -16,13 +16,13 @@ fn check_line(line: &str, replacement: &str, expected: &str) {
 #[test]
 fn an_unknown_key_is_named_with_its_neighbour() {
     check_line("name = \"wordcount\"", "nmae = \"wordcount\"", "job.toml:2:1: nmae: unknown key; did you mean \"name\"?");
-    check_line("[limits]", "[limit]", "job.toml:34:2: limit: unknown key; did you mean \"limits\"?");
+    check_line("[limits]", "[limit]", "job.toml:37:2: limit: unknown key; did you mean \"limits\"?");
     check_line("interval = ", "intervall = ", "job.toml:21:1: checkpoint.intervall: unknown key; did you mean \"interval\"?");
     check_line("stop-timeout", "stop_timeout", "job.toml:29:1: checkpoint.stop_timeout: unknown key; did you mean \"stop-timeout\"?");
     check_line(
         "memory = ",
         "colour = ",
-        "job.toml:35:1: limits.colour: unknown key; the keys here are: memory, call-time, record, emit-records, emit-bytes, dirty-bytes, unpublished-bytes",
+        "job.toml:38:1: limits.colour: unknown key; the keys here are: memory, call-time, record, emit-records, emit-bytes, dirty-bytes, unpublished-bytes",
     );
     check_line("inputs  = { lines", "input  = { lines", "job.toml:7:1: stage \"split\": input: unknown key; did you mean \"inputs\"?");
     check_line(
@@ -35,7 +35,7 @@ fn an_unknown_key_is_named_with_its_neighbour() {
         "partition = 4",
         "job.toml:8:46: stage \"split\": outputs.words.partition: unknown key; did you mean \"partitions\"?",
     );
-    check_line("backend", "bakend", "job.toml:32:1: state.bakend: unknown key; did you mean \"backend\"?");
+    check_line("backend", "bakend", "job.toml:35:1: state.bakend: unknown key; did you mean \"backend\"?");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_value_of_another_kind_is_named_with_what_was_expected() {
     check_line(
         "\"128 MiB\"",
         "\"128 MB\"",
-        "job.toml:35:10: limits.memory: found \"128 MB\", expected a size from \"64 KiB\" to \"4 GiB\"; write a number with KiB, MiB or GiB in quotes, such as \"64 MiB\"",
+        "job.toml:38:10: limits.memory: found \"128 MB\", expected a size from \"64 KiB\" to \"4 GiB\"; write a number with KiB, MiB or GiB in quotes, such as \"64 MiB\"",
     );
     check_line(
         "keep = 7",
@@ -112,12 +112,12 @@ fn a_value_outside_its_range_is_named_with_both_ends() {
     check_line(
         "\"128 MiB\"",
         "\"8 GiB\"",
-        "job.toml:35:10: limits.memory: found \"8 GiB\", expected a size from \"64 KiB\" to \"4 GiB\"; choose one in this range",
+        "job.toml:38:10: limits.memory: found \"8 GiB\", expected a size from \"64 KiB\" to \"4 GiB\"; choose one in this range",
     );
     check_line(
         "call-time = \"2 s\"",
         "call-time = \"2 h\"",
-        "job.toml:36:13: limits.call-time: found \"2 h\", expected a duration from \"1 ms\" to \"1 h\"; choose one in this range",
+        "job.toml:39:13: limits.call-time: found \"2 h\", expected a duration from \"1 ms\" to \"1 h\"; choose one in this range",
     );
     check_line(
         "retries = 3",
@@ -127,7 +127,7 @@ fn a_value_outside_its_range_is_named_with_both_ends() {
     check_line(
         "record = \"64 KiB\"",
         "record = \"1 GiB\"",
-        "job.toml:37:10: limits.record: found \"1 GiB\", expected a size from \"1 KiB\" to \"17 MiB\"; choose one in this range",
+        "job.toml:40:10: limits.record: found \"1 GiB\", expected a size from \"1 KiB\" to \"17 MiB\"; choose one in this range",
     );
 }
 
@@ -206,7 +206,7 @@ fn a_choice_that_nobody_knows_is_named_with_all_choices() {
     check_line(
         "\"rocksdb\"",
         "\"heap\"",
-        "job.toml:32:11: state.backend: found \"heap\", expected one of \"rocksdb\"; write one of them in quotes",
+        "job.toml:35:11: state.backend: found \"heap\", expected one of \"rocksdb\"; write one of them in quotes",
     );
     check_line(
         "file:///books",

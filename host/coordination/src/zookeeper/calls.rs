@@ -57,7 +57,10 @@ pub(super) async fn serve(session: &mut Session, calls: &mut mpsc::Receiver<Call
 async fn carry_out(session: &mut Session, call: Call) {
     match call {
         Call::Read(reply) => answer(reply, session.read()).await,
-        Call::Begin(begin, reply) => answer(reply, session.begin(begin)).await,
+        Call::Begin(begin, reply) => {
+            answer(reply, session.begin(begin)).await;
+            session.withdraw().await;
+        }
         Call::SetSpec(spec, reply) => answer(reply, done(session, None, Intent::SetSpec(spec))).await,
         Call::Create { number, created_at_ms, keep, reply } => {
             answer(reply, create(session, Intent::Create { number, created_at_ms, keep }, number)).await;

@@ -113,6 +113,23 @@ impl Session {
         decide::held(&self.options.job, self.claim, &facts)
     }
 
+    /// Leaves the election after a claim that came to nothing or was called off: a candidate that wants nothing would hold up all behind it. Its
+    /// node gone, what may still be under way of the claim does nothing.
+    pub(super) async fn withdraw(&mut self) {
+        if self.claim.is_some() {
+            return;
+        }
+        self.entry = Entry::First;
+        let Some(own) = self.own.take() else { return };
+        if let Some(link) = self.link.take() {
+            match link.remove(&own).await {
+                Ok(()) => self.link = Some(link),
+                // The end of the session takes the node along.
+                Err(_) => link.close().await,
+            }
+        }
+    }
+
     /// Carries out a write that needs the claim, or none. `permit` names the claim that it was given under, if it was.
     pub(super) async fn change(&mut self, permit: Option<(Term, Boot)>, intent: &Intent) -> Result<Register, CoordinationError> {
         if let (Some((term, boot)), Some(claim)) = (permit, self.claim)

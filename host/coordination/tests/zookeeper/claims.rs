@@ -119,8 +119,9 @@ async fn a_host_that_waits_can_be_called_off() {
         () = async { clock::wait("it to stand behind", || (candidates() == 2).then_some(())) } => {}
     }
     assert_eq!(waiting.read().await, Ok(Some(before)), "it can still look");
-    waiting.close().await.unwrap();
-    assert_eq!(candidates(), 1);
+    assert_eq!(candidates(), 1, "it holds up nobody");
+    holder.close().await.unwrap();
+    assert_eq!(waiting.begin(&claim).await.unwrap().boot, claim.boot, "it may want the job again");
 }
 
 #[tokio::test]

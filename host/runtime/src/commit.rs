@@ -19,6 +19,7 @@ use crate::in_flight::InFlight;
 use crate::retry::durably;
 use crate::setup::RunError;
 use crate::threads::Shutdown;
+use crate::waiting::unless;
 
 /// What to write.
 pub(crate) enum Order {
@@ -81,26 +82,35 @@ impl Committer {
     fn carry_out(&mut self, order: Order) -> Result<Event, RunError> {
         match order {
             Order::Create(number, created_at_ms) => {
-                let created = self.io.block_on(self.coordinator.create(number, created_at_ms, self.keep));
+                let created = self.decided(self.coordinator.create(number, created_at_ms, self.keep))?;
                 created.map(Event::Created).map_err(failure::coordination)
             }
             Order::Seal(manifest, pages) => self.seal(*manifest, pages.as_deref()),
             Order::Confirm(permit, object) => self.confirm(permit, &object),
             Order::Abort(number) => {
-                self.io.block_on(self.coordinator.abort(number)).map_err(failure::coordination)?;
+                self.decided(self.coordinator.abort(number))?.map_err(failure::coordination)?;
                 Ok(Event::Aborted)
             }
             Order::Release(releases) => {
+                // Another host may have taken the job since the confirmation: it performs them then.
+                self.decided(self.coordinator.may_show())?.map_err(failure::coordination)?;
                 for release in &releases {
                     durably(&self.shutdown, "release an output file", || self.folders.perform(release))?;
                 }
                 Ok(Event::Released(releases))
             }
             Order::Succeed => {
+                self.decided(self.coordinator.may_show())?.map_err(failure::coordination)?;
                 durably(&self.shutdown, "say that the output is complete", || self.folders.succeed())?;
                 Ok(Event::Succeeded)
             }
         }
+    }
+
+    /// Waits for the coordinator, which decides by itself what became of a write, for as long as the job is to go on.
+    fn decided<T>(&self, call: impl Future<Output = T>) -> Result<T, RunError> {
+        let ended = || RunError::Failed("the job ended before the coordinator had answered; the next start finds out".to_owned());
+        unless(&self.io, &|| self.shutdown.begun(), call).ok_or_else(ended)
     }
 
     fn seal(&mut self, mut manifest: Manifest, pages: Option<&Pages>) -> Result<Event, RunError> {
@@ -126,11 +136,11 @@ impl Committer {
 
     fn confirm(&mut self, permit: CommitPermit, object: &ObjectRef) -> Result<Event, RunError> {
         let number = permit.number();
-        match self.io.block_on(self.coordinator.confirm(permit, object)) {
+        match self.decided(self.coordinator.confirm(permit, object))? {
             Ok(()) => {}
             // The write may have been done: what stands there now is the truth.
             Err(CoordinationError::Undecided { job, reason }) => {
-                let register = self.io.block_on(self.coordinator.read()).map_err(failure::coordination)?;
+                let register = self.decided(self.coordinator.read())?.map_err(failure::coordination)?;
                 let confirmed = register.and_then(|register| register.latest).is_some_and(|latest| latest.number == number);
                 if !confirmed {
                     return Err(RunError::Failed(format!("checkpoint {number} of job {job} is undecided: {reason}; start again")));

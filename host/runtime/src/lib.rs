@@ -12,6 +12,7 @@
 //!                                (RocksDB)     commit thread ─► archive: manifests, coordinator, output folders
 //! ```
 
+mod back;
 mod cell;
 mod clock;
 mod collect;
@@ -34,5 +35,7 @@ mod start;
 mod supervisor;
 mod task;
 mod threads;
+mod waiting;
 
+pub use back::{Returned, go_back};
 pub use run::run;

@@ -56,11 +56,13 @@ pub fn run(setup: Setup, commands: Receiver<Command>, reports: Sender<Report>) -
         .build()
         .map_err(|error| RunError::Failed(format!("can't start the io threads: {error}")))?;
     let tell = |report| drop(reports.send(report));
-    match start(&setup, io.handle(), &tell)? {
+    // Nobody takes commands before the supervisor does: one that waits means that the job is to stop.
+    match start(&setup, io.handle(), (&tell, &|| !commands.is_empty()))? {
         Start::Finished(history) => {
             let records = history.tasks.values().map(|task| records_from_outside(&setup, task)).sum();
             Ok(Outcome::AlreadyFinished(Summary { checkpoint: history.number, records, ..Summary::default() }))
         }
+        Start::Stopped => Ok(Outcome::Stopped(Summary::default())),
         Start::Go(started) => {
             let records = started.history.tasks.values().map(|task| records_from_outside(&setup, task)).sum();
             tell(Report::Resumed { checkpoint: started.history.number, records });

@@ -14,7 +14,7 @@ use gregor_model::history::{History, LivePart};
 use gregor_model::job::{Job, Source};
 use gregor_model::keys::JobKeys;
 use gregor_model::manifest::{Full, ObjectRef, PartRange};
-use gregor_model::names::{Incarnation, TaskId};
+use gregor_model::names::{Branch, Incarnation, TaskId};
 use gregor_model::plan::{PLAN, Plan};
 use gregor_model::recovery::check_coordination;
 use gregor_model::register::{Register, StreamRecord};
@@ -26,6 +26,7 @@ use tokio::runtime::Handle;
 use crate::failure;
 use crate::folders::{self, Folders};
 use crate::setup::{Report, RunError, Setup};
+use crate::waiting::unless;
 
 /// A file input, planned.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ pub(crate) enum Start {
     Go(Box<Started>),
     /// It was finished before.
     Finished(History),
+    /// It was asked to stop while another host held the job.
+    Stopped,
 }
 
 /// A job that may run.
@@ -83,14 +86,30 @@ struct Found {
 }
 
 /// Starts a job.
-pub(crate) fn start(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Start, RunError> {
+pub(crate) fn start(setup: &Setup, io: &Handle, (warn, over): (&dyn Fn(Report), &dyn Fn() -> bool)) -> Result<Start, RunError> {
     let found = look(setup, io, warn)?;
-    if found.register.as_ref().is_some_and(|register| register.latest.is_some()) && found.history.finished(&found.tasks) {
-        folders::finish_again(&setup.job, &marker(setup, &found), &setup.steps)?;
-        return Ok(Start::Finished(found.history));
+    if is_finished(&found) {
+        return finished(setup, found);
     }
     folders::look(&setup.job, &marker(setup, &found))?;
-    claim(setup, io, found).map(|started| Start::Go(Box::new(started)))
+    let Some(register) = begin(setup, io, over)? else { return Ok(Start::Stopped) };
+    // Another host may have gone on with the job while this one waited for it. From here on nobody else does.
+    let seen = found.register.as_ref().map(|register| (&register.spec, &register.latest));
+    let moved = seen.unwrap_or((&None, &None)) != (&register.spec, &register.latest);
+    let found = if moved { look(setup, io, warn)? } else { found };
+    if moved && is_finished(&found) {
+        return finished(setup, found);
+    }
+    arrange(setup, io, (register, found)).map(|started| Start::Go(Box::new(started)))
+}
+
+fn finished(setup: &Setup, found: Found) -> Result<Start, RunError> {
+    folders::finish_again(&setup.job, &marker(setup, &found), &setup.steps)?;
+    Ok(Start::Finished(found.history))
+}
+
+fn is_finished(found: &Found) -> bool {
+    found.register.as_ref().is_some_and(|register| register.latest.is_some()) && found.history.finished(&found.tasks)
 }
 
 /// Reads everything, changes nothing.
@@ -219,16 +238,20 @@ fn marker(setup: &Setup, found: &Found) -> Marker {
     Marker { job: setup.job.name.clone(), incarnation }
 }
 
-/// Claims the job and brings everything into order.
-fn claim(setup: &Setup, io: &Handle, found: Found) -> Result<Started, RunError> {
+/// Claims the job. While another host holds it, this waits until that one is gone; none if it was told to end meanwhile.
+fn begin(setup: &Setup, io: &Handle, over: &dyn Fn() -> bool) -> Result<Option<Register>, RunError> {
     let streams = setup.job.streams().map(|(_, name, partitions)| StreamRecord {
         name: name.clone(),
-        incarnation: incarnation_of_stream(setup.fresh, name.as_str()),
+        incarnation: incarnation_of_stream((setup.fresh, Branch(0)), name.as_str()),
         partitions,
         ancestors: Vec::new(),
     });
     let begin = Begin { boot: setup.boot, fresh: setup.fresh, streams: streams.collect() };
-    let mut register = io.block_on(setup.coordinator.begin(&begin)).map_err(failure::coordination)?;
+    unless(io, over, setup.coordinator.begin(&begin)).transpose().map_err(failure::coordination)
+}
+
+/// Brings everything into order, for a job that was claimed.
+fn arrange(setup: &Setup, io: &Handle, (mut register, found): (Register, Found)) -> Result<Started, RunError> {
     let keys = JobKeys::new(&setup.job.name, register.incarnation);
     let marker = Marker { job: setup.job.name.clone(), incarnation: register.incarnation };
     // What dead processes left half-written is of no use to anybody.
@@ -276,9 +299,9 @@ fn put<T: serde::Serialize + Sync>(
     io.block_on(gregor_archive::create_document(&*setup.archive, kind, key, body)).map_err(failure::archive)
 }
 
-/// A stream's incarnation, drawn from that of the job that makes it: as random, and different for each stream.
-fn incarnation_of_stream(job: Incarnation, stream: &str) -> Incarnation {
-    let digest = Digest::of(format!("{job} {stream}").as_bytes());
+/// A stream's incarnation, drawn from that of the job that makes it and the line of history: as random, and different for each of them.
+pub(crate) fn incarnation_of_stream((job, branch): (Incarnation, Branch), stream: &str) -> Incarnation {
+    let digest = Digest::of(format!("{job} {branch} {stream}").as_bytes());
     let (head, _) = digest.0.split_at(16);
     Incarnation(head.iter().fold(0, |number, &byte| (number << 8) | u128::from(byte)))
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use gregor_coordination::zookeeper::{SESSION_TIMEOUT_MAX, SESSION_TIMEOUT_MIN, Url};
 
 use crate::output::Style;
 
@@ -51,9 +52,6 @@ pub(crate) struct RunArgs {
     /// Go on although released output files are gone: they were consumed
     #[arg(long)]
     pub(crate) outputs_consumed: bool,
-    /// How long ZooKeeper waits for a host that is silent
-    #[arg(long, default_value = "10 s", value_name = "DURATION", value_parser = session_timeout)]
-    pub(crate) session_timeout: Duration,
     /// Make durable step N fail before or after it is done, or kill the process then: fail:N, fail-after:N, kill-before:N, kill-after:N
     #[arg(long, hide = true, value_name = "KIND:N")]
     pub(crate) fault: Option<Fault>,
@@ -71,9 +69,15 @@ pub(crate) struct JobArgs {
     /// Folder for state and checkpoints [default: .gregor beside the job file]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Who decides checkpoints: local
+    /// Who decides checkpoints: local, or zookeeper://HOST:PORT,HOST:PORT/PATH
     #[arg(long, default_value = "local", value_name = "COORDINATOR")]
     pub(crate) coordinator: CoordinatorChoice,
+    /// How long ZooKeeper waits for a host that is silent
+    #[arg(long, default_value = "10 s", value_name = "DURATION", value_parser = session_timeout)]
+    pub(crate) session_timeout: Duration,
+    /// A file with USER:PASSWORD for ZooKeeper, readable by its owner only; what is made there is then open to this user alone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) zookeeper_auth: Option<PathBuf>,
 }
 
 /// Arguments of `inspect`.
@@ -117,6 +121,8 @@ pub(crate) struct DoctorArgs {
 pub(crate) enum CoordinatorChoice {
     /// This process, by a register file in `--data`.
     Local,
+    /// ZooKeeper.
+    ZooKeeper(Url),
 }
 
 impl FromStr for CoordinatorChoice {
@@ -125,8 +131,8 @@ impl FromStr for CoordinatorChoice {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "local" => Ok(Self::Local),
-            url if url.starts_with("zookeeper:") => Err("zookeeper is not built yet: use local; built are: local".to_owned()),
-            _ => Err("expected one of: local".to_owned()),
+            url if url.starts_with("zookeeper:") => Url::parse(url).map(Self::ZooKeeper).map_err(|error| error.to_string()),
+            _ => Err("expected local, or zookeeper://HOST:PORT,HOST:PORT/PATH".to_owned()),
         }
     }
 }
@@ -180,12 +186,12 @@ fn workers(text: &str) -> Result<NonZeroUsize, String> {
     }
 }
 
-/// Sessions shorter than a second expire in a pause of the machine; longer than an hour, nobody takes a dead host's tasks.
+/// What the coordinator takes: shorter, and a pause of the machine looks like a death.
 fn session_timeout(text: &str) -> Result<Duration, String> {
-    let range = Duration::from_secs(1)..=Duration::from_secs(3600);
+    let range = SESSION_TIMEOUT_MIN..=SESSION_TIMEOUT_MAX;
     match humantime::parse_duration(text) {
         Ok(timeout) if range.contains(&timeout) => Ok(timeout),
-        _ => Err("expected a duration from 1 s to 1 h, such as \"10 s\"".to_owned()),
+        _ => Err("expected a duration from 1 s to 10 min, such as \"10 s\"".to_owned()),
     }
 }
 
@@ -213,11 +219,15 @@ mod tests {
     #[test]
     fn arguments_are_checked_with_one_message_each() {
         check(&["run", "job.toml"], "coordinator: Local");
-        check(&["run", "job.toml", "--coordinator", "zookeeper://h:1/p"], "zookeeper is not built yet: use local");
-        check(&["run", "job.toml", "--coordinator", "etcd"], "expected one of: local");
+        check(
+            &["run", "job.toml", "--coordinator", "zookeeper://h:1,i:2/p"],
+            "ZooKeeper(Url { servers: \"h:1,i:2\", root: Root(\"/p\") })",
+        );
+        check(&["run", "job.toml", "--coordinator", "zookeeper://h:1"], "names no node");
+        check(&["run", "job.toml", "--coordinator", "etcd"], "expected local, or zookeeper://HOST:PORT");
         check(&["run", "job.toml", "--workers", "0"], "expected a number from 1 to 64");
         check(&["run", "job.toml", "--workers", "65"], "expected a number from 1 to 64");
-        check(&["run", "job.toml", "--session-timeout", "10"], "expected a duration from 1 s to 1 h");
+        check(&["run", "job.toml", "--session-timeout", "10"], "expected a duration from 1 s to 10 min");
         check(&["run", "job.toml", "--fault", "kill-after:7"], "Fault { kind: KillAfter, step: 7 }");
         check(&["run", "job.toml", "--fault", "fail:0"], "expected fail:N, fail-after:N, kill-before:N or kill-after:N");
         check(&["run"], "<JOB.toml>");

@@ -41,7 +41,7 @@ fn prepare_and_run(args: RunArgs, faults: Arc<Faults>) -> Result<Exit, Failure> 
     let deployed = deploy::deploy(&file, wiring::compiled(&data).as_ref())?;
     let choices = Choices {
         data,
-        coordinator: args.job.coordinator,
+        coordination: wiring::coordination(&args.job)?,
         steps: faults,
         workers: args.workers.unwrap_or_else(cli::workers_default).get(),
         lost_outputs: if args.outputs_consumed { LostOutputs::Consumed } else { LostOutputs::Refuse },

@@ -1,13 +1,16 @@
 //! Puts the parts together: the only place that names concrete adapters. Refuses to hold any logic of its own; it maps what adapters refuse to the
 //! program's exit codes.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use gregor_archive::{ArchiveError, LocalStore, Store};
 use gregor_coordination::local::data::{DataError, DataFolder};
 use gregor_coordination::local::{LocalCoordinator, read_register};
+use gregor_coordination::zookeeper::{self, Url, ZooKeeperCoordinator};
 use gregor_coordination::{CoordinationError, Coordinator};
 use gregor_guest::{Cache, Component};
 use gregor_model::job::{CheckpointSettings, Job};
@@ -35,13 +38,21 @@ pub(crate) struct Choices {
     /// The data folder.
     pub(crate) data: PathBuf,
     /// Who decides.
-    pub(crate) coordinator: CoordinatorChoice,
+    pub(crate) coordination: Coordination,
     /// Who is told of durable steps.
     pub(crate) steps: Arc<dyn Steps>,
     /// Threads that run guests.
     pub(crate) workers: usize,
     /// What becomes of lost output files.
     pub(crate) lost_outputs: LostOutputs,
+}
+
+/// Who decides checkpoints, with what it takes to reach them.
+pub(crate) enum Coordination {
+    /// This process.
+    Local,
+    /// ZooKeeper: its address, the session's time-out, user and password.
+    ZooKeeper(Url, Duration, Option<(String, String)>),
 }
 
 /// What can be seen of a job without the lock.
@@ -55,6 +66,74 @@ pub(crate) struct Looked {
 /// The folder of a job's data: as named, or `.gregor` beside the job file.
 pub(crate) fn data_folder(args: &JobArgs, file: &JobFile) -> PathBuf {
     args.data.clone().unwrap_or_else(|| file.folder.join(".gregor"))
+}
+
+/// How long a look at coordination that is out of reach goes on: somebody waits for it.
+const LOOK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who decides checkpoints, as the arguments say.
+///
+/// # Errors
+/// The file with user and password can't be used.
+pub(crate) fn coordination(args: &JobArgs) -> Result<Coordination, Failure> {
+    match &args.coordinator {
+        CoordinatorChoice::Local => Ok(Coordination::Local),
+        CoordinatorChoice::ZooKeeper(url) => {
+            let credentials = args.zookeeper_auth.as_deref().map(credentials).transpose().map_err(Failure::refused)?;
+            Ok(Coordination::ZooKeeper(url.clone(), args.session_timeout, credentials))
+        }
+    }
+}
+
+/// User and password of a file that nobody else can read.
+fn credentials(path: &Path) -> anyhow::Result<(String, String)> {
+    let shown = path.display();
+    let mode = std::fs::metadata(path).with_context(|| format!("--zookeeper-auth: can't read {shown}"))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(anyhow!("--zookeeper-auth: others can read {shown} (mode {:o}); run: chmod 600 {shown}", mode & 0o777));
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("--zookeeper-auth: can't read {shown}"))?;
+    let (user, password) = text
+        .trim_end_matches(['\r', '\n'])
+        .split_once(':')
+        .ok_or_else(|| anyhow!("--zookeeper-auth: {shown} does not hold USER:PASSWORD"))?;
+    Ok((user.to_owned(), password.to_owned()))
+}
+
+impl Coordination {
+    /// Opens the coordinator of a job for a run.
+    ///
+    /// # Errors
+    /// It can't be reached or believed.
+    pub(crate) fn open(
+        &self,
+        data: &DataFolder,
+        (job, outage_limit): (&JobName, Duration),
+        steps: &Arc<dyn Steps>,
+    ) -> Result<Arc<dyn Coordinator>, Failure> {
+        match self.options(data, (job, outage_limit), steps) {
+            None => {
+                let opened = LocalCoordinator::open(&data.coordination(), job, Arc::clone(steps));
+                Ok(Arc::new(opened.map_err(from_coordination)?))
+            }
+            Some(options) => Ok(Arc::new(ZooKeeperCoordinator::open(options).map_err(from_coordination)?)),
+        }
+    }
+
+    /// How ZooKeeper is reached; none where nobody has to be.
+    fn options(&self, data: &DataFolder, (job, outage_limit): (&JobName, Duration), steps: &Arc<dyn Steps>) -> Option<zookeeper::Options> {
+        let Self::ZooKeeper(url, session_timeout, credentials) = self else { return None };
+        Some(zookeeper::Options {
+            servers: url.servers.clone(),
+            root: url.root.clone(),
+            session_timeout: *session_timeout,
+            outage_limit,
+            host: data.host(),
+            credentials: credentials.clone(),
+            job: job.clone(),
+            steps: Arc::clone(steps),
+        })
+    }
 }
 
 /// Components that an earlier run compiled, for reading only: a job that is refused leaves nothing behind, so this comes before the data folder
@@ -78,13 +157,10 @@ fn keep(data: &DataFolder, components: &[Component]) {
 pub(crate) fn wire(deployed: Deployed, choices: Choices) -> Result<Wired, Failure> {
     let Deployed { job, components } = deployed;
     let data = DataFolder::open(&choices.data, HostId(rand::random())).map_err(from_data)?;
-    let archive = open_archive(&job, &data, &choices.steps)?;
-    let coordinator: Arc<dyn Coordinator> = match choices.coordinator {
-        CoordinatorChoice::Local => {
-            let steps = Arc::clone(&choices.steps);
-            Arc::new(LocalCoordinator::open(&data.coordination(), &job.name, steps).map_err(from_coordination)?)
-        }
-    };
+    let settings = (&job.name, job.checkpoint.outage_limit);
+    let coordinator = choices.coordination.open(&data, settings, &choices.steps)?;
+    let register = wait(coordinator.read())?.map_err(from_coordination)?;
+    let archive = open_archive(&job, (&data, register.as_ref()), &choices.steps)?;
     keep(&data, &components);
     let setup = Setup {
         job,
@@ -103,9 +179,9 @@ pub(crate) fn wire(deployed: Deployed, choices: Choices) -> Result<Wired, Failur
 
 /// Opens the archive of a job. One that has begun must find something of its own there: a location that was changed since is refused before a
 /// folder is made at the new one.
-fn open_archive(job: &Job, data: &DataFolder, steps: &Arc<dyn Steps>) -> Result<LocalStore, Failure> {
+fn open_archive(job: &Job, (data, register): (&DataFolder, Option<&Register>), steps: &Arc<dyn Steps>) -> Result<LocalStore, Failure> {
     let location = archive_of(&job.checkpoint, data);
-    let begun = look_at_register(data, &job.name)?.is_some_and(|register| register.spec.is_some());
+    let begun = register.is_some_and(|register| register.spec.is_some());
     if begun && !keeps(&location, &job.name)? {
         let what = format!("{location:?} keeps nothing of job {}, which has begun", job.name);
         return Err(match job.checkpoint.location {
@@ -147,18 +223,18 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
 ///
 /// # Errors
 /// There is no data folder, or what is there can't be used.
-pub(crate) fn look(file: &JobFile, data: &Path, coordinator: &CoordinatorChoice) -> Result<Looked, Failure> {
+pub(crate) fn look(file: &JobFile, data: &Path, coordination: Coordination) -> Result<Looked, Failure> {
     let data = DataFolder::look(data).map_err(from_data)?;
-    let register = match coordinator {
-        CoordinatorChoice::Local => look_at_register(&data, &file.name)?,
+    let register = match coordination {
+        Coordination::Local => read_register(&data.coordination(), &file.name).map_err(from_coordination)?,
+        Coordination::ZooKeeper(..) => {
+            let options = coordination.options(&data, (&file.name, LOOK_PATIENCE), &(Arc::new(Unobserved) as Arc<dyn Steps>));
+            options.map(zookeeper::read_register).transpose().map_err(from_coordination)?.flatten()
+        }
     };
     let Some(register) = register else { return Ok(Looked { register: None, archive: None }) };
     let archive = LocalStore::look(&archive_of(&file.checkpoint, &data), Arc::new(Unobserved)).map_err(from_archive)?;
     Ok(Looked { register: Some(register), archive: Some(Arc::new(archive)) })
-}
-
-fn look_at_register(data: &DataFolder, job: &JobName) -> Result<Option<Register>, Failure> {
-    read_register(&data.coordination(), job).map_err(from_coordination)
 }
 
 fn from_data(error: DataError) -> Failure {

@@ -60,10 +60,13 @@ fn manifest(number: u64, predecessor: Option<ManifestRef>) -> Manifest {
         created_at_ms: CREATED_AT_MS,
         predecessor,
         pages: None,
+        full: None,
         segments: vec![segment()],
         parts: vec![part],
         left_out: vec![TaskId { stage: 0, partition: 1 }],
         releases: vec![release],
+        bases: vec![],
+        merges: vec![],
     }
 }
 

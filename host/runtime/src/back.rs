@@ -1,0 +1,135 @@
+//! Going back: a job takes up the state of an earlier checkpoint, as a new checkpoint of a new branch. All attempts move first, so nobody writes for
+//! the old line of history; then a full manifest is confirmed that takes tasks and unread runs from the old one, and open releases from the
+//! latest. Refuses a checkpoint that is no restore point. What was put out since stays there and appears again: the caller says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gregor_archive::history::{self, Loaded};
+use gregor_model::history::History;
+use gregor_model::job::{Job, Source};
+use gregor_model::keys::JobKeys;
+use gregor_model::manifest::{Manifest, ManifestRef};
+use gregor_model::names::{CheckpointNumber, Incarnation, StreamName};
+use gregor_model::register::{Register, StreamRecord};
+use gregor_model::segment::Position;
+use gregor_model::snapshot::Pages;
+use gregor_model::start::Begin;
+use tokio::runtime::{Builder, Handle};
+
+use crate::clock::Clock;
+use crate::failure;
+use crate::setup::{RunError, Setup};
+use crate::start::incarnation_of_stream;
+
+/// Where a job was taken back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Returned {
+    /// The earlier checkpoint.
+    pub to: CheckpointNumber,
+    /// The new checkpoint, with its state.
+    pub checkpoint: CheckpointNumber,
+}
+
+/// Takes a job back to `number`, a restore point; with a name, to that savepoint's. The job must not run. Blocks; while another host holds the
+/// job, until that one is gone.
+///
+/// # Errors
+/// It is no restore point (`Refused`), its history can't be read, or see [`RunError`]. The job stands where it stood then.
+pub fn go_back(setup: &Setup, number: CheckpointNumber) -> Result<Returned, RunError> {
+    let io = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("gregor-io")
+        .enable_all()
+        .build()
+        .map_err(|error| RunError::Failed(format!("can't start the io threads: {error}")))?;
+    let io = io.handle();
+    // Everything is read before anything is written.
+    let register = io.block_on(setup.coordinator.read()).map_err(failure::coordination)?;
+    let register = register.ok_or_else(|| RunError::Refused(format!("job {} never began", setup.job.name)))?;
+    let to = restore_point(&register, number)?;
+    io.block_on(history::load(&*setup.archive, &to)).map_err(failure::archive)?;
+    let begin = Begin { boot: setup.boot, fresh: setup.fresh, streams: register.streams.clone() };
+    let register = io.block_on(setup.coordinator.begin(&begin)).map_err(failure::coordination)?;
+    // Another host may have retired it while this one waited.
+    let to = restore_point(&register, number)?;
+    confirm(setup, io, (register, to))
+}
+
+fn restore_point(register: &Register, number: CheckpointNumber) -> Result<ManifestRef, RunError> {
+    register.restore_point(number).ok_or_else(|| {
+        let kept: Vec<String> = register.restore_points().iter().map(|kept| kept.number.to_string()).collect();
+        RunError::Refused(format!(
+            "checkpoint {number} of job {} is no restore point (any more); those that are: {}",
+            register.job,
+            if kept.is_empty() { "none".to_owned() } else { kept.join(", ") }
+        ))
+    })
+}
+
+fn confirm(setup: &Setup, io: &Handle, (mut register, to): (Register, ManifestRef)) -> Result<Returned, RunError> {
+    let coordinator = &*setup.coordinator;
+    if let Some(undecided) = register.undecided() {
+        io.block_on(coordinator.abort(undecided)).map_err(failure::coordination)?;
+        register.abort(undecided).map_err(|error| RunError::Failed(error.to_string()))?;
+    }
+    let old = io.block_on(history::load(&*setup.archive, &to)).map_err(failure::archive)?;
+    let latest = match &register.latest {
+        Some(latest) => io.block_on(history::load(&*setup.archive, latest)).map_err(failure::archive)?,
+        None => Loaded::default(),
+    };
+    let streams = streams(&register, (&setup.job, &old.history));
+    let checkpoint = register.created.next();
+    let created_at_ms = Clock::start().wall_ms();
+    let created = coordinator.create(checkpoint, created_at_ms, keep_all(setup, &register));
+    let permit = io.block_on(created).map_err(failure::coordination)?;
+    let keys = JobKeys::new(&setup.job.name, register.incarnation);
+    let pages = Pages::of(&old.history);
+    let written = history::write_full(&*setup.archive, (&keys, register.term), (&pages, None), &|_| ());
+    let full = io.block_on(written).map_err(failure::archive)?;
+    let manifest = Manifest {
+        number: checkpoint,
+        incarnation: register.incarnation,
+        branch: register.branch.next(),
+        term: register.term,
+        created_at_ms,
+        predecessor: register.latest.clone(),
+        pages: None,
+        full: Some(full),
+        segments: Vec::new(),
+        parts: Vec::new(),
+        left_out: Vec::new(),
+        releases: latest.history.releases,
+        bases: Vec::new(),
+        merges: Vec::new(),
+    };
+    let key = keys.manifest(checkpoint, register.term, 0);
+    let object = io.block_on(history::write_manifest(&*setup.archive, &key, &manifest)).map_err(failure::archive)?;
+    io.block_on(coordinator.go_back(permit, &object, &streams)).map_err(failure::coordination)?;
+    Ok(Returned { to: to.number, checkpoint })
+}
+
+/// How many restore points stay: none retires with a return, or the one that is returned to could be the first to go.
+fn keep_all(setup: &Setup, register: &Register) -> u32 {
+    setup.job.checkpoint.keep.max(u32::try_from(register.checkpoints.len()).unwrap_or(u32::MAX))
+}
+
+/// The streams of the new branch: each a new incarnation that begins with the runs of the old manifest. Positions in incarnations that the old
+/// manifest's readers stood in are the same places in it.
+fn streams(register: &Register, (job, old): (&Job, &History)) -> Vec<StreamRecord> {
+    let mut stood: BTreeMap<&StreamName, BTreeSet<Incarnation>> = BTreeMap::new();
+    for (task, history) in &old.tasks {
+        let Some(stage) = job.stage_of(*task) else { continue };
+        for (input, progress) in stage.inputs.iter().zip(&history.header.inputs) {
+            if let (Source::Stream { name }, Position::Stream { incarnation, .. }) = (&input.source, &progress.position) {
+                stood.entry(name).or_default().insert(*incarnation);
+            }
+        }
+    }
+    let branch = register.branch.next();
+    let renewed = register.streams.iter().map(|stream| StreamRecord {
+        incarnation: incarnation_of_stream((register.incarnation, branch), stream.name.as_str()),
+        ancestors: stood.get(&stream.name).into_iter().flatten().copied().collect(),
+        ..stream.clone()
+    });
+    renewed.collect()
+}

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use gregor_model::manifest::ObjectRef;
-use gregor_model::names::{Boot, CheckpointNumber, SavepointName, Term};
+use gregor_model::names::{Boot, CheckpointNumber, HostId, SavepointName, Term};
 use gregor_model::register::{Register, SavepointRecord, StreamRecord};
 use gregor_model::start::Begin;
 
@@ -92,6 +92,13 @@ pub trait Coordinator: Send + Sync {
     /// # Errors
     /// Another boot claimed the job, or the contact did not come back in time.
     async fn may_show(&self) -> Result<(), CoordinationError>;
+
+    /// The id of the cluster, which an archive keeps too, so that neither is taken for the other's; none where coordination and archive lie in one
+    /// folder. Asked after the claim.
+    ///
+    /// # Errors
+    /// The record can't be believed or reached.
+    async fn cluster(&self) -> Result<Option<HostId>, CoordinationError>;
 }
 
 /// The right to confirm one checkpoint, once: made by creating it under a valid claim, used up by [`Coordinator::confirm`]. It can't be copied,

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use gregor_model::keys::DEFAULT_TENANT;
 use gregor_model::manifest::ObjectRef;
-use gregor_model::names::{Boot, CheckpointNumber, JobName, SavepointName, Term};
+use gregor_model::names::{Boot, CheckpointNumber, HostId, JobName, SavepointName, Term};
 use gregor_model::register::{Forbidden, REGISTER, Register, SavepointRecord, StreamRecord};
 use gregor_model::start::Begin;
 use gregor_model::steps::{DurableStep, StepFailure, Steps, durable};
@@ -147,6 +147,10 @@ impl Coordinator for LocalCoordinator {
     async fn may_show(&self) -> Result<(), CoordinationError> {
         // The lock on `--data` is held until the process ends.
         Ok(())
+    }
+
+    async fn cluster(&self) -> Result<Option<HostId>, CoordinationError> {
+        Ok(None)
     }
 }
 

@@ -40,7 +40,7 @@ use std::thread::{Builder, JoinHandle};
 
 use async_trait::async_trait;
 use gregor_model::manifest::ObjectRef;
-use gregor_model::names::{CheckpointNumber, JobName, SavepointName};
+use gregor_model::names::{CheckpointNumber, HostId, JobName, SavepointName};
 use gregor_model::register::{Register, SavepointRecord, StreamRecord};
 use gregor_model::start::Begin;
 use tokio::sync::{mpsc, oneshot};
@@ -208,5 +208,9 @@ impl Coordinator for ZooKeeperCoordinator {
 
     async fn may_show(&self) -> Result<(), CoordinationError> {
         self.ask(Call::MayShow).await
+    }
+
+    async fn cluster(&self) -> Result<Option<HostId>, CoordinationError> {
+        self.ask(Call::Cluster).await
     }
 }

@@ -84,6 +84,19 @@ pub struct Manifest {
     /// Merged deltas that take the place of several in their tasks' chains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merges: Vec<MergeEntry>,
+    /// How long the steps before it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
+}
+
+/// How long the steps of a checkpoint took until it was sealed, for people: nothing is decided by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Times {
+    /// From falling due until the number was written down, milliseconds.
+    pub create_ms: u64,
+    /// From then until all that it consists of was saved, milliseconds.
+    pub save_ms: u64,
 }
 
 /// What the manifests before a full one add up to, in objects that the next full one names again where nothing has changed.

@@ -186,6 +186,7 @@ pub fn seal(history: &History, job: &Job, sealing: Sealing, groups: &[SavedGroup
         releases,
         bases,
         merges,
+        times: None,
     };
     Ok((manifest, published))
 }

@@ -6,12 +6,16 @@ use serde::{Deserialize, Serialize};
 use crate::document::Kind;
 use crate::job::Job;
 use crate::manifest::ObjectRef;
-use crate::names::{Incarnation, JobName};
+use crate::names::{HostId, Incarnation, JobName};
 
 /// How a spec is stored. Version 1 had fewer settings of checkpoints: what it leaves out are defaults.
 pub const SPEC: Kind = Kind { name: "spec", version: 2 };
 /// How the markers of a job in its archive and in its output folders are stored: a [`Marker`].
 pub const MARKER: Kind = Kind { name: "marker", version: 1 };
+/// How an archive says which cluster it belongs to: a [`ClusterMarker`], under the key [`CLUSTER_KEY`].
+pub const CLUSTER: Kind = Kind { name: "cluster", version: 1 };
+/// Where it says so.
+pub const CLUSTER_KEY: &str = "cluster";
 /// Name of the marker file in an output folder. Hidden, as Hadoop's readers expect of what is no data.
 pub const FOLDER_MARKER: &str = "._gregor";
 /// Name of the file that says that a bounded job's output is complete.
@@ -37,6 +41,14 @@ pub struct PlanRef {
     pub input: u16,
     /// The plan; its digest names it in positions.
     pub object: ObjectRef,
+}
+
+/// Says which cluster an archive belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClusterMarker {
+    /// The cluster's id, as its coordination has it.
+    pub cluster: HostId,
 }
 
 /// Says whose an archive or a folder is.

@@ -101,6 +101,7 @@ fn confirm(setup: &Setup, io: &Handle, (mut register, to): (Register, ManifestRe
         releases: latest.history.releases,
         bases: Vec::new(),
         merges: Vec::new(),
+        times: None,
     };
     let key = keys.manifest(checkpoint, register.term, 0);
     let object = io.block_on(history::write_manifest(&*setup.archive, &key, &manifest)).map_err(failure::archive)?;

@@ -19,7 +19,7 @@ use gregor_model::plan::{PLAN, Plan};
 use gregor_model::recovery::check_coordination;
 use gregor_model::register::{Register, StreamRecord};
 use gregor_model::seal::{PublishedRun, publish};
-use gregor_model::spec::{MARKER, Marker, PlanRef, SPEC, Spec};
+use gregor_model::spec::{CLUSTER, CLUSTER_KEY, ClusterMarker, MARKER, Marker, PlanRef, SPEC, Spec};
 use gregor_stream::InputFolder;
 use tokio::runtime::Handle;
 
@@ -254,6 +254,7 @@ fn begin(setup: &Setup, io: &Handle, over: &dyn Fn() -> bool) -> Result<Option<R
 fn arrange(setup: &Setup, io: &Handle, (mut register, found): (Register, Found)) -> Result<Started, RunError> {
     let keys = JobKeys::new(&setup.job.name, register.incarnation);
     let marker = Marker { job: setup.job.name.clone(), incarnation: register.incarnation };
+    check_cluster(setup, io)?;
     // What dead processes left half-written is of no use to anybody.
     io.block_on(setup.archive.sweep(keys.root())).map_err(failure::archive)?;
     // Markers are created once and completed at every start: the incarnation entered coordination first.
@@ -273,6 +274,31 @@ fn arrange(setup: &Setup, io: &Handle, (mut register, found): (Register, Found))
     let performed = found.history.releases.iter().map(|open| (open.task, open.output, open.name.clone())).collect();
     let Found { history, since_full, full, plans, tasks, .. } = found;
     Ok(Started { register, history, since_full, full, plans, tasks, folders, performed, keys })
+}
+
+/// An archive belongs to one cluster, and says so from its first job on.
+fn check_cluster(setup: &Setup, io: &Handle) -> Result<(), RunError> {
+    let Some(cluster) = io.block_on(setup.coordinator.cluster()).map_err(failure::coordination)? else { return Ok(()) };
+    match io.block_on(setup.archive.read(CLUSTER_KEY, None)) {
+        Err(ArchiveError::Missing { .. }) => {
+            put(setup, io, (CLUSTER, CLUSTER_KEY), &ClusterMarker { cluster })?;
+            Ok(())
+        }
+        Err(error) => Err(failure::archive(error)),
+        Ok(bytes) => {
+            let found: ClusterMarker = CLUSTER
+                .decode(&bytes)
+                .map_err(|error| RunError::Corrupt(format!("object {CLUSTER_KEY} of the archive {error}; restore it from a copy")))?;
+            if found.cluster == cluster {
+                return Ok(());
+            }
+            Err(RunError::Corrupt(format!(
+                "the archive belongs to cluster {}, the coordinator to cluster {cluster}: one of them is another's, or the coordinator lost its \
+                 data; name the coordinator or the checkpoint.location that belong together",
+                found.cluster
+            )))
+        }
+    }
 }
 
 /// Writes down the job and its plans.

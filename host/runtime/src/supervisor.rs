@@ -241,6 +241,7 @@ impl Supervisor {
             Event::Saved(saved) => self.take_saved(saved),
             Event::Created(permit) => {
                 self.current.permit = Some(permit);
+                self.current.written_at = self.parts.clock.now();
                 self.step(Observed::Created)
             }
             Event::Sealed(manifest, object) => {

@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use gregor_model::manifest::ObjectRef;
-use gregor_model::names::{Boot, CheckpointNumber, SavepointName, Term};
+use gregor_model::names::{Boot, CheckpointNumber, HostId, SavepointName, Term};
 use gregor_model::register::{Register, SavepointRecord, StreamRecord};
 use gregor_model::start::Begin;
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +29,7 @@ pub(super) enum Call {
     SavePoint { name: SavepointName, number: CheckpointNumber, created_at_ms: u64, reply: Reply<SavepointRecord> },
     DeleteSavepoint(SavepointName, Reply<()>),
     MayShow(Reply<()>),
+    Cluster(Reply<Option<HostId>>),
     Close(Reply<()>),
 }
 
@@ -75,6 +76,7 @@ async fn carry_out(session: &mut Session, call: Call) {
         }
         Call::SavePoint { name, number, created_at_ms, reply } => answer(reply, save_point(session, (name, number, created_at_ms))).await,
         Call::DeleteSavepoint(name, reply) => answer(reply, done(session, None, Intent::DeleteSavepoint(name))).await,
+        Call::Cluster(reply) => answer(reply, session.cluster()).await,
         Call::MayShow(reply) => answer(reply, session.may_show()).await,
         Call::Close(reply) => drop(reply.send(Ok(()))),
     }

@@ -94,6 +94,11 @@ impl Session {
         facts.register(&self.options.job).map_err(|problem| CoordinationError::Corrupt { record: self.paths.job(), problem })
     }
 
+    /// The cluster's id, as the nodes have it now.
+    pub(super) async fn cluster(&mut self) -> Result<Option<HostId>, CoordinationError> {
+        self.facts(self.limit()).await.map(|facts| facts.cluster)
+    }
+
     /// Waits for this host's turn and claims the job.
     pub(super) async fn begin(&mut self, begin: Begin) -> Result<Register, CoordinationError> {
         if self.presence == Presence::Visitor {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gregor_coordination::CommitPermit;
 use gregor_model::coordinator::{Content, Move, Observed, Patience};
 use gregor_model::limits::FULL_MANIFEST_EVERY;
-use gregor_model::manifest::{BaseEntry, Manifest, ManifestRef, ObjectRef};
+use gregor_model::manifest::{BaseEntry, Manifest, ManifestRef, ObjectRef, Times};
 use gregor_model::names::{CheckpointNumber, TaskId};
 use gregor_model::seal::{PublishedRun, SavedGroup, SavedMerges, Sealing, seal};
 use gregor_model::snapshot::Pages;
@@ -25,6 +25,7 @@ use crate::setup::{Report, RunError};
 pub(super) struct Current {
     pub(super) permit: Option<CommitPermit>,
     pub(super) created_at: Duration,
+    pub(super) written_at: Duration,
     pub(super) created_at_ms: u64,
     /// What its manifest was sealed from.
     pub(super) groups: Vec<Saved>,
@@ -95,12 +96,21 @@ impl Supervisor {
         self.current.kept = (std::mem::take(&mut self.keeping.bases), std::mem::take(&mut self.keeping.merges));
         let saved = std::mem::take(&mut self.saved);
         let groups: Vec<SavedGroup> = saved.iter().map(|saved| saved.group.clone()).collect();
-        let (manifest, runs) = seal(&self.parts.history, &self.parts.job, sealing, &groups)
+        let (mut manifest, runs) = seal(&self.parts.history, &self.parts.job, sealing, &groups)
             .map_err(|error| RunError::Failed(format!("checkpoint {number} can't be sealed: {error}")))?;
+        manifest.times = Some(self.times());
         self.current.groups = saved;
         self.current.runs = runs;
         let pages = (self.since_full + 1 >= FULL_MANIFEST_EVERY).then(|| Box::new(Pages::of(&self.parts.history)));
         self.order(Order::Seal(Box::new(manifest), pages))
+    }
+
+    /// How long the steps until now took.
+    fn times(&self) -> Times {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let Current { created_at, written_at, .. } = self.current;
+        let create_ms = ms(written_at.saturating_sub(created_at));
+        Times { create_ms, save_ms: ms(self.parts.clock.now().saturating_sub(written_at)) }
     }
 
     fn confirm(&mut self, number: CheckpointNumber) -> Result<(), RunError> {

@@ -14,14 +14,12 @@ use gregor_model::manifest::{
     Base, BaseEntry, BaseFile, Full, Head, MANIFEST, Manifest, ManifestRef, MergeEntry, ObjectRef, PAGE, PageRef, PartEntry, PartRange,
     Place, Release, SegmentEntry,
 };
-use gregor_model::names::{
-    Attempt, Boot, Branch, CheckpointNumber, Incarnation, JobName, PortName, Sequence, StageName, StoreName, StreamName, TaskId, Term,
-};
+use gregor_model::names::{Attempt, Boot, Branch, CheckpointNumber, HostId, Incarnation, JobName, PortName, Sequence, StageName, StoreName, StreamName, TaskId, Term};
 use gregor_model::part::{DeltaAt, FOOTER, Footer, FooterAt, RunAt};
 use gregor_model::plan::{PLAN, Plan, PlannedFile, Split};
 use gregor_model::segment::{DeltaContent, DeltaHeader, FileHeader, InputProgress, OnEnd, Position, Run, RunsHeader, SegmentHeader};
 use gregor_model::snapshot::{PARTS, TASKS, TaskEntry};
-use gregor_model::spec::{MARKER, Marker, PlanRef, SPEC, Spec};
+use gregor_model::spec::{CLUSTER, ClusterMarker, MARKER, Marker, PlanRef, SPEC, Spec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -123,6 +121,7 @@ fn manifest(number: u64) -> Manifest {
         }],
         bases: vec![],
         merges: vec![],
+        times: None,
     }
 }
 
@@ -221,4 +220,5 @@ fn a_spec_and_a_marker_are_read_and_written_as_ever() {
     // Version 1 left out what is a default here.
     read(SPEC, 1, &spec(CheckpointSettings::default()));
     check(MARKER, &Marker { job: JobName::new("word-count_1").unwrap(), incarnation: JOB });
+    check(CLUSTER, &ClusterMarker { cluster: HostId(0xfeed_0000_0000_0000_0000_0000_0000_beef) });
 }

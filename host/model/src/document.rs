@@ -12,6 +12,7 @@
 //! | `data` | 1 | the host's id (`coordination::local::data::Version`) | `<data>/version` |
 //! | `register` | 2 | [`Register`](crate::register::Register) | `<data>/coordination/<tenant>/<job>` |
 //! | `marker` | 1 | [`Marker`](crate::spec::Marker) | archive: `marker`, `tombstone`; output folders: `._gregor` |
+//! | `cluster` | 1 | [`ClusterMarker`](crate::spec::ClusterMarker) | archive: `cluster` |
 //! | `spec` | 2 | [`Spec`](crate::spec::Spec) | archive: `specs/…` |
 //! | `plan` | 1 | [`Plan`](crate::plan::Plan) | archive: `plans/…` |
 //! | `manifest` | 2 | [`Manifest`](crate::manifest::Manifest) | archive: `manifests/…` |

@@ -10,10 +10,7 @@ use gregor_model::document::Kind;
 use gregor_model::history::{DeltaLink, Link, LivePart, TaskHistory};
 use gregor_model::job::{CheckpointSettings, Format, Input, Job, OnError, Output, Sink, Source, Stage, Store};
 use gregor_model::limits::Limits;
-use gregor_model::manifest::{
-    Base, BaseEntry, BaseFile, Full, Head, MANIFEST, Manifest, ManifestRef, MergeEntry, ObjectRef, PAGE, PageRef, PartEntry, PartRange,
-    Place, Release, SegmentEntry,
-};
+use gregor_model::manifest::{Base, BaseEntry, BaseFile, Full, Head, MANIFEST, Manifest, ManifestRef, MergeEntry, ObjectRef, PAGE, PageRef, PartEntry, PartRange, Place, Release, SegmentEntry, Times};
 use gregor_model::names::{Attempt, Boot, Branch, CheckpointNumber, HostId, Incarnation, JobName, PortName, Sequence, StageName, StoreName, StreamName, TaskId, Term};
 use gregor_model::part::{DeltaAt, FOOTER, Footer, FooterAt, RunAt};
 use gregor_model::plan::{PLAN, Plan, PlannedFile, Split};
@@ -139,6 +136,7 @@ fn full_manifest(number: u64) -> Manifest {
             delta: vec![delta(DeltaContent::Changes), delta(DeltaContent::Deletions)],
             places: vec![Place { part: 0, offset: 108 }, Place { part: 0, offset: 208 }],
         }],
+        times: Some(Times { create_ms: 5, save_ms: 120 }),
         ..manifest(number)
     }
 }

@@ -47,6 +47,25 @@ impl Loaded {
 /// # Errors
 /// A manifest or page is missing, altered, or does not follow from the one before it; or the archive can't be reached.
 pub async fn load(store: &dyn Store, latest: &ManifestRef) -> Result<Loaded, ArchiveError> {
+    let mut loaded = gather(store, latest).await?;
+    let Loaded { history, manifests, .. } = &mut loaded;
+    manifests.iter().try_for_each(|(object, manifest)| take_in(history, (object, manifest)))?;
+    Ok(loaded)
+}
+
+/// Reads what all manifests before one add up to.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_before(store: &dyn Store, at: &ManifestRef) -> Result<History, ArchiveError> {
+    let Loaded { mut history, mut manifests, .. } = gather(store, at).await?;
+    manifests.pop();
+    manifests.iter().try_for_each(|(object, manifest)| take_in(&mut history, (object, manifest)))?;
+    Ok(history)
+}
+
+/// Reads the manifests back to the last full one, and as history what was before that.
+async fn gather(store: &dyn Store, latest: &ManifestRef) -> Result<Loaded, ArchiveError> {
     let mut loaded = Loaded::default();
     let mut next = Some(latest.clone());
     // Bounded: numbers fall strictly.
@@ -62,9 +81,7 @@ pub async fn load(store: &dyn Store, latest: &ManifestRef) -> Result<Loaded, Arc
     if let Some((object, manifest)) = first {
         begin(store, &mut loaded, (&object, &manifest)).await?;
     }
-    let Loaded { history, manifests, .. } = &mut loaded;
-    check_incarnation(manifests)?;
-    manifests.iter().try_for_each(|(object, manifest)| take_in(history, (object, manifest)))?;
+    check_incarnation(&loaded.manifests)?;
     Ok(loaded)
 }
 

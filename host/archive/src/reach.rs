@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use gregor_model::digest::{Digest, Digester};
 use gregor_model::garbage::{Living, is_garbage};
-use gregor_model::history::History;
 use gregor_model::keys::JobKeys;
 use gregor_model::manifest::{ManifestRef, ObjectRef};
 use gregor_model::register::Register;
@@ -39,14 +38,20 @@ pub async fn spec_of(store: &dyn Store, register: &Register) -> Result<(Option<S
 ///
 /// # Errors
 /// As [`load`].
-pub async fn restore_point(store: &dyn Store, at: &ManifestRef, spec: Option<&Spec>) -> Result<(History, Needed), ArchiveError> {
-    let Loaded { mut history, manifests, pages } = load(store, at).await?;
+pub async fn restore_point(store: &dyn Store, at: &ManifestRef, spec: Option<&Spec>) -> Result<(Loaded, Needed), ArchiveError> {
+    let mut loaded = load(store, at).await?;
     if let Some(spec) = spec {
-        history.forget_read(&spec.job);
+        loaded.history.forget_read(&spec.job);
     }
-    let documents = manifests.iter().map(|(object, _)| object).chain(&pages);
-    let needed = documents.chain(history.objects().into_values()).map(|object| (object.key.clone(), object.clone())).collect();
-    Ok((history, needed))
+    let needed = needed(&loaded);
+    Ok((loaded, needed))
+}
+
+/// All that a history needs: the documents that it was read from, and its objects.
+#[must_use]
+pub fn needed(loaded: &Loaded) -> Needed {
+    let documents = loaded.manifests.iter().map(|(object, _)| object).chain(&loaded.pages);
+    documents.chain(loaded.history.objects().into_values()).map(|object| (object.key.clone(), object.clone())).collect()
 }
 
 /// The keys of all that the restore points of a register need.

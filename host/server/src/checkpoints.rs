@@ -3,9 +3,10 @@
 
 mod shown;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
-use gregor_archive::history::load;
+use gregor_archive::history::{load, load_before};
 use gregor_archive::{Store, read_checked};
 use gregor_model::manifest::{MANIFEST, Manifest, ManifestRef, ObjectRef};
 use gregor_model::names::CheckpointNumber;
@@ -30,9 +31,9 @@ struct Entry {
     manifest: Option<String>,
     /// The manifest's digest, if it was confirmed.
     sha256: Option<String>,
-    /// Bytes of the manifest and of the parts that it lists: what was saved for this checkpoint.
+    /// Bytes of the manifest, of the parts that it lists, and of the files of bases that it is the first to name: what was saved for this checkpoint.
     bytes: u64,
-    /// `base` or `delta`; bases are not built yet.
+    /// `base` where a task got a new base, otherwise `delta`.
     kind: &'static str,
 }
 
@@ -107,9 +108,25 @@ impl Stored {
         let corrupt =
             |error| Failure::corrupt(anyhow::Error::new(error).context(format!("object {} of the archive can't be used", object.key)));
         let manifest: Manifest = MANIFEST.decode(&bytes).map_err(corrupt)?;
-        let parts: u64 = manifest.parts.iter().map(|part| part.length).fold(0, u64::saturating_add);
-        Ok(Self { object: object.clone(), bytes: parts.saturating_add(bytes.len() as u64), manifest })
+        let parts = manifest.parts.iter().map(|part| part.length).fold(0, u64::saturating_add);
+        let bases = new_base_bytes(archive, (object, &manifest)).await?;
+        let bytes = parts.saturating_add(bases).saturating_add(bytes.len() as u64);
+        Ok(Self { object: object.clone(), bytes, manifest })
     }
+}
+
+/// Bytes of the files of bases that no base before had.
+async fn new_base_bytes(archive: &dyn Store, (object, manifest): (&ObjectRef, &Manifest)) -> Result<u64, Failure> {
+    if manifest.bases.is_empty() {
+        return Ok(0);
+    }
+    let at = ManifestRef { number: manifest.number, object: object.clone() };
+    let before = load_before(archive, &at).await.map_err(wiring::from_archive)?;
+    let known = before.tasks.values().filter_map(|task| task.base.as_ref()).flat_map(|base| &base.files);
+    let known: BTreeSet<&str> = known.map(|file| file.object.key.as_str()).collect();
+    let named = manifest.bases.iter().flat_map(|entry| &entry.base.files);
+    let new = named.filter(|file| !known.contains(file.object.key.as_str()));
+    Ok(new.map(|file| file.length).fold(0, u64::saturating_add))
 }
 
 impl Entry {
@@ -121,13 +138,13 @@ impl Entry {
             manifest: record.manifest.as_ref().map(|object| object.key.clone()),
             sha256: record.manifest.as_ref().map(|object| object.sha256.to_string()),
             bytes: stored.map_or(0, |stored| stored.bytes),
-            kind: "delta",
+            kind: if stored.is_some_and(|stored| !stored.manifest.bases.is_empty()) { "base" } else { "delta" },
         }
     }
 }
 
 /// A time as `2026-11-22T10:00:00.000Z`. One past the year 9999, which no clock of ours shows, is cut to its end.
-fn rfc3339(ms: u64) -> String {
+pub(crate) fn rfc3339(ms: u64) -> String {
     const LAST_MS: u64 = 253_402_300_799_999;
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms.min(LAST_MS))).to_string()
 }
@@ -152,6 +169,8 @@ fn list_text(entries: &[Entry]) -> String {
 struct Found {
     entry: Entry,
     manifest: Manifest,
+    /// In the order of the manifest's segments.
+    sizes: Vec<shown::SegmentSize>,
 }
 
 async fn find(register: &Register, archive: &dyn Store, number: Option<CheckpointNumber>) -> Result<Found, Failure> {
@@ -173,7 +192,8 @@ async fn find(register: &Register, archive: &dyn Store, number: Option<Checkpoin
     let stored = Stored::read(archive, &object).await?;
     let created_at_ms = stored.manifest.created_at_ms;
     let record = CheckpointRecord { number, created_at_ms, status: Status::Confirmed, manifest: Some(stored.object.clone()) };
-    Ok(Found { entry: Entry::new(&record, Some(&stored)), manifest: stored.manifest })
+    let sizes = shown::segment_sizes(archive, &stored.manifest).await?;
+    Ok(Found { entry: Entry::new(&record, Some(&stored)), manifest: stored.manifest, sizes })
 }
 
 /// The manifest of a checkpoint that has retired, while it is still there: some later one names it as its predecessor.

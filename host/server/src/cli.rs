@@ -1,6 +1,8 @@
 //! The command line: raw arguments as clap reads them, and their checked values. Refuses commands that are not built (clap says so, exit 2) and
 //! does nothing by itself.
 
+mod checkpoints;
+
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use gregor_coordination::zookeeper::{SESSION_TIMEOUT_MAX, SESSION_TIMEOUT_MIN, Url};
 
 use crate::output::Style;
+pub(crate) use checkpoints::{CheckpointCommand, CollectArgs, CreateArgs, NamedArgs, RestoreArgs, SavepointCommand, ShowArgs};
 
 /// Stream processing for WebAssembly: exactly once, each task in its own sandbox.
 #[derive(Debug, Parser)]
@@ -33,9 +36,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show what a component offers and wants, or why it would be refused
     Inspect(InspectArgs),
-    /// Look at a job's checkpoints
+    /// Look at a job's checkpoints, verify them, go back to one
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
+    /// Give checkpoints names, which keeps them
+    #[command(subcommand)]
+    Savepoint(SavepointCommand),
     /// Say what is missing on this machine and how to get it
     Doctor(DoctorArgs),
 }
@@ -86,26 +92,6 @@ pub(crate) struct InspectArgs {
     /// The component
     #[arg(value_name = "FILE.wasm")]
     pub(crate) file: PathBuf,
-}
-
-/// What can be asked of checkpoints.
-#[derive(Debug, Subcommand)]
-pub(crate) enum CheckpointCommand {
-    /// List the last checkpoints of a job
-    List(JobArgs),
-    /// Show what a checkpoint consists of
-    Show(ShowArgs),
-}
-
-/// Arguments of `checkpoint show`.
-#[derive(Debug, Args)]
-pub(crate) struct ShowArgs {
-    /// Which job, and where it lives.
-    #[command(flatten)]
-    pub(crate) job: JobArgs,
-    /// The checkpoint's number [default: the last confirmed one]
-    #[arg(value_name = "N")]
-    pub(crate) number: Option<u64>,
 }
 
 /// Arguments of `doctor`.
@@ -234,6 +220,13 @@ mod tests {
         check(&["serve"], "unrecognized subcommand");
         check(&["doctr"], "'doctor'");
         check(&["checkpoint", "show", "job.toml", "7"], "number: Some(7)");
+        check(&["checkpoint", "restore", "7", "job.toml"], "number: 7");
+        check(&["checkpoint", "restore", "job.toml"], "<JOB.toml>");
+        check(&["checkpoint", "collect", "job.toml", "--grace", "0 s"], "grace: Some(0ns)");
+        check(&["checkpoint", "collect", "job.toml", "--grace", "soon"], "expected a duration such as");
+        check(&["savepoint", "create", "before_it-1", "job.toml", "--checkpoint", "3"], "checkpoint: Some(3)");
+        check(&["savepoint", "create", "Before", "job.toml"], "a-z 0-9 _ -");
+        check(&["savepoint", "delete", "job.toml"], "job.toml");
         check(&["inspect", "a.wasm", "--output", "yaml"], "[possible values: text, json]");
     }
 }

@@ -3,6 +3,8 @@
 
 mod checkpoints;
 mod cli;
+mod clock;
+mod collect;
 mod deploy;
 mod doctor;
 mod exit;
@@ -11,8 +13,11 @@ mod inspect;
 mod job_file;
 mod output;
 mod progress;
+mod restore;
 mod run;
+mod savepoints;
 mod signals;
+mod verify;
 mod wiring;
 
 use std::process::ExitCode;
@@ -21,7 +26,7 @@ use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use cli::{CheckpointCommand, Cli, Command};
+use cli::{CheckpointCommand, Cli, Command, SavepointCommand};
 use exit::{Exit, Failure};
 use output::{Screen, Style};
 
@@ -55,9 +60,28 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
         ))),
         Command::Run(args) => run::run(args),
         Command::Inspect(args) => inspect::inspect(&args.file, style),
-        Command::Checkpoint(CheckpointCommand::List(args)) => checkpoints::list(&args, style),
-        Command::Checkpoint(CheckpointCommand::Show(args)) => checkpoints::show(&args, style),
+        Command::Checkpoint(command) => execute_on_checkpoints(command, style),
+        Command::Savepoint(command) => execute_on_savepoints(command, style),
         Command::Doctor(args) => doctor::doctor(args.data.as_deref(), style),
+    }
+}
+
+fn execute_on_checkpoints(command: CheckpointCommand, style: Style) -> Result<Exit, Failure> {
+    match command {
+        CheckpointCommand::List(args) => checkpoints::list(&args, style),
+        CheckpointCommand::Show(args) => checkpoints::show(&args, style),
+        CheckpointCommand::Verify(args) => verify::verify(&args, style),
+        CheckpointCommand::Collect(args) => collect::collect(&args, style),
+        CheckpointCommand::Restore(args) => restore::to_checkpoint(&args, style),
+    }
+}
+
+fn execute_on_savepoints(command: SavepointCommand, style: Style) -> Result<Exit, Failure> {
+    match command {
+        SavepointCommand::Create(args) => savepoints::create(&args, style),
+        SavepointCommand::List(args) => savepoints::list(&args, style),
+        SavepointCommand::Delete(args) => savepoints::delete(&args, style),
+        SavepointCommand::Restore(args) => restore::to_savepoint(&args, style),
     }
 }
 

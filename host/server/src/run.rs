@@ -81,9 +81,16 @@ fn end(outcome: Result<Outcome, RunError>, signal: Option<Exit>) -> Result<Exit,
             // Only a signal stops a job; were it to stop by itself, that were no success.
             Ok(signal.unwrap_or(Exit::Failed))
         }
-        Err(error @ RunError::Failed(_)) => Err(Failure::failed(error)),
-        Err(error @ RunError::Refused(_)) => Err(Failure::refused(error)),
-        Err(error @ RunError::Corrupt(_)) => Err(Failure::corrupt(error)),
+        Err(error) => Err(from_runtime(error)),
+    }
+}
+
+/// The exit code of what the runtime says.
+pub(crate) fn from_runtime(error: RunError) -> Failure {
+    match error {
+        RunError::Failed(_) => Failure::failed(error),
+        RunError::Refused(_) => Failure::refused(error),
+        RunError::Corrupt(_) => Failure::corrupt(error),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Puts the parts together: the only place that names concrete adapters. Refuses to hold any logic of its own; it maps what adapters refuse to the
 //! program's exit codes.
 
+mod held;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use crate::cli::{CoordinatorChoice, JobArgs};
 use crate::deploy::Deployed;
 use crate::exit::Failure;
 use crate::job_file::JobFile;
+pub(crate) use held::{Held, Lock, hold, local_stores};
 
 /// A job that may run here: while this lives, no other process can work on its data folder.
 pub(crate) struct Wired {
@@ -253,7 +256,8 @@ pub(crate) fn from_archive(error: ArchiveError) -> Failure {
     }
 }
 
-fn from_coordination(error: CoordinationError) -> Failure {
+/// The exit code of what a coordinator says.
+pub(crate) fn from_coordination(error: CoordinationError) -> Failure {
     match error {
         CoordinationError::Corrupt { .. } => Failure::corrupt(error),
         CoordinationError::Refused { .. } => Failure::refused(error),

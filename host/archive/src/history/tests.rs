@@ -48,6 +48,7 @@ fn next(job: &RandomJob) -> Manifest {
         releases: vec![],
         bases: vec![],
         merges: vec![],
+        times: None,
     }
 }
 
@@ -58,8 +59,14 @@ async fn histories_of_any_length_are_read_back_as_what_was_confirmed() {
         let folder = tempfile::tempdir().unwrap();
         let mut job = job_of(folder.path(), seed, 1).await;
         for step in 0..45 {
+            let before = (job.register.latest.clone(), job.history.clone());
             job.step().await;
             assert_eq!(read_back(&job).await.as_ref(), Ok(&job.history), "seed {seed}, step {step}");
+            if job.register.latest != before.0 {
+                let mut found = load_before(&job.store, &job.latest()).await.unwrap();
+                found.forget_read(&job.spec.job);
+                assert_eq!(found, before.1, "seed {seed}, before step {step}");
+            }
         }
         bases += job.history.tasks.values().filter(|task| task.base.is_some()).count();
         merged += job.history.tasks.values().flat_map(|task| &task.chain).filter(|link| link.segments > 1).count();

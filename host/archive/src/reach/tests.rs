@@ -44,8 +44,8 @@ async fn whole(job: &RandomJob, when: &str) {
     let listed = keys(&list(job).await);
     assert!(needed.keys().all(|key| listed.contains(key)), "{when}: the spec needs {needed:?}");
     for at in job.register.restore_points() {
-        let (history, needed) = restore_point(&job.store, &at, spec.as_ref()).await.unwrap();
-        assert_eq!(history, job.confirmed[&at.number], "{when}: checkpoint {}", at.number);
+        let (loaded, needed) = restore_point(&job.store, &at, spec.as_ref()).await.unwrap();
+        assert_eq!(loaded.history, job.confirmed[&at.number], "{when}: checkpoint {}", at.number);
         let lacking: Vec<&String> = needed.keys().filter(|key| !listed.contains(*key)).collect();
         assert!(lacking.is_empty(), "{when}: checkpoint {} lacks {lacking:?}", at.number);
         for object in needed.values() {

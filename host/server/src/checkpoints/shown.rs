@@ -1,12 +1,62 @@
-//! How one checkpoint is shown: its segments, parts, positions, releases and predecessor. Refuses to leave anything of the manifest out in JSON.
+//! How one checkpoint is shown: its segments and their sizes, bases, merged deltas, parts, positions, releases and predecessor. Refuses to leave
+//! anything of the manifest out in JSON.
 
-use gregor_model::manifest::{Manifest, PartEntry, Release, SegmentEntry};
+use std::collections::BTreeMap;
+
+use gregor_archive::{ArchiveError, Store, read_footer};
+use gregor_model::manifest::{BaseEntry, Full, Manifest, MergeEntry, PageRef, PartEntry, Release, SegmentEntry};
 use gregor_model::names::TaskId;
-use gregor_model::segment::{InputProgress, OnEnd, Position};
+use gregor_model::seal::origin_of;
+use gregor_model::segment::{DeltaHeader, InputProgress, OnEnd, Position};
 use serde::Serialize;
 
-use super::{Entry, Found};
+use super::{Entry, Found, rfc3339};
+use crate::exit::Failure;
 use crate::output;
+use crate::wiring;
+
+/// What a segment takes in the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct SegmentSize {
+    task: TaskId,
+    /// Bytes of its deltas.
+    delta_bytes: u64,
+    /// Bytes of its runs; none where they were collected, since all of their readers had passed them.
+    run_bytes: Option<u64>,
+}
+
+/// The sizes of a manifest's segments, in its order. Those of runs stand in the footers of parts.
+///
+/// # Errors
+/// A part that is there has a footer that was altered.
+pub(super) async fn segment_sizes(archive: &dyn Store, manifest: &Manifest) -> Result<Vec<SegmentSize>, Failure> {
+    let mut run_bytes: BTreeMap<_, u64> = BTreeMap::new();
+    let mut collected = false;
+    for part in &manifest.parts {
+        let footer = match read_footer(archive, part).await {
+            Err(ArchiveError::Missing { .. }) => {
+                collected = true;
+                continue;
+            }
+            footer => footer.map_err(wiring::from_archive)?,
+        };
+        for at in &footer.runs {
+            let bytes = run_bytes.entry((at.task, at.attempt.0, at.sequence.0)).or_insert(0);
+            *bytes = bytes.saturating_add(at.run.length);
+        }
+    }
+    let size = |segment: &SegmentEntry| {
+        let header = &segment.header;
+        let found = run_bytes.get(&origin_of(header)).copied();
+        SegmentSize {
+            task: header.task,
+            delta_bytes: header.delta.iter().map(|delta| delta.length).fold(0, u64::saturating_add),
+            run_bytes: if header.runs.count == 0 { Some(0) } else { found.or_else(|| (!collected).then_some(0)) },
+        }
+    };
+    Ok(manifest.segments.iter().map(size).collect())
+}
 
 /// A checkpoint as JSON: what a list says of it, and its manifest.
 #[derive(Debug, Serialize)]
@@ -18,7 +68,13 @@ pub(super) struct Shown<'f> {
     branch: u64,
     term: u64,
     predecessor: Option<Predecessor<'f>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<&'f [PageRef]>,
+    full: Option<&'f Full>,
     segments: &'f [SegmentEntry],
+    sizes: &'f [SegmentSize],
+    bases: &'f [BaseEntry],
+    merges: &'f [MergeEntry],
     parts: &'f [PartEntry],
     left_out: &'f [TaskId],
     releases: &'f [Release],
@@ -46,7 +102,12 @@ impl<'f> Shown<'f> {
                 manifest: &before.object.key,
                 sha256: before.object.sha256.to_string(),
             }),
+            pages: manifest.pages.as_deref(),
+            full: manifest.full.as_ref(),
             segments: &manifest.segments,
+            sizes: &found.sizes,
+            bases: &manifest.bases,
+            merges: &manifest.merges,
             parts: &manifest.parts,
             left_out: &manifest.left_out,
             releases: &manifest.releases,
@@ -58,8 +119,10 @@ impl<'f> Shown<'f> {
 pub(super) fn text(found: &Found, stages: &[&str]) -> String {
     let manifest = &found.manifest;
     let mut text = output::table(&head(found));
-    text.push_str(&section("segments", &segments(manifest, stages)));
+    text.push_str(&section("segments", &segments(found, stages)));
     text.push_str(&section("positions", &positions(manifest, stages)));
+    text.push_str(&section("bases", &bases(manifest, stages)));
+    text.push_str(&section("merged deltas", &merges(manifest, stages)));
     text.push_str(&section("parts", &parts(manifest)));
     text.push_str(&section("releases", &releases(manifest, stages)));
     let left_out: Vec<Vec<String>> = manifest.left_out.iter().map(|task| vec![task_name(*task, stages)]).collect();
@@ -94,22 +157,48 @@ fn with_heading(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -
     std::iter::once(heading.iter().map(|&name| name.to_owned()).collect()).chain(rows).collect()
 }
 
-fn segments(manifest: &Manifest, stages: &[&str]) -> Vec<Vec<String>> {
-    let rows = manifest.segments.iter().map(|segment| {
+fn segments(found: &Found, stages: &[&str]) -> Vec<Vec<String>> {
+    let rows = found.manifest.segments.iter().zip(&found.sizes).map(|(segment, size)| {
         let header = &segment.header;
-        let keys: u64 = header.delta.iter().map(|delta| delta.entries).fold(0, u64::saturating_add);
         vec![
             task_name(header.task, stages),
             header.attempt.to_string(),
             header.sequence.to_string(),
             if header.ended() { "yes" } else { "no" }.to_owned(),
-            keys.to_string(),
+            keys_of(&header.delta).to_string(),
+            size.delta_bytes.to_string(),
             header.runs.records.to_string(),
+            size.run_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string()),
             header.files.len().to_string(),
             segment.hash.to_string(),
         ]
     });
-    with_heading(&["TASK", "ATTEMPT", "SEQUENCE", "ENDED", "KEYS CHANGED", "RECORDS TO STREAMS", "FILES", "HASH"], rows)
+    let heading =
+        ["TASK", "ATTEMPT", "SEQUENCE", "ENDED", "KEYS CHANGED", "DELTA BYTES", "RECORDS TO STREAMS", "RUN BYTES", "FILES", "HASH"];
+    with_heading(&heading, rows)
+}
+
+/// Keys that changed; lists of the deleted ones say nothing new.
+fn keys_of(delta: &[DeltaHeader]) -> u64 {
+    delta.iter().filter(|delta| delta.content.is_changes()).map(|delta| delta.entries).fold(0, u64::saturating_add)
+}
+
+fn bases(manifest: &Manifest, stages: &[&str]) -> Vec<Vec<String>> {
+    let rows = manifest.bases.iter().map(|entry| {
+        let base = &entry.base;
+        let (files, bytes) = (base.files.len().to_string(), base.bytes().to_string());
+        vec![task_name(entry.task, stages), rfc3339(base.created_at_ms), files, bytes, base.segment.to_string()]
+    });
+    with_heading(&["TASK", "CREATED AT", "FILES", "BYTES", "UP TO SEGMENT"], rows)
+}
+
+fn merges(manifest: &Manifest, stages: &[&str]) -> Vec<Vec<String>> {
+    let rows = manifest.merges.iter().map(|entry| {
+        let bytes = entry.delta.iter().map(|delta| delta.length).fold(0, u64::saturating_add);
+        let keys = keys_of(&entry.delta).to_string();
+        vec![task_name(entry.task, stages), keys, bytes.to_string(), entry.first.to_string(), entry.last.to_string()]
+    });
+    with_heading(&["TASK", "KEYS CHANGED", "BYTES", "FIRST SEGMENT", "LAST SEGMENT"], rows)
 }
 
 fn positions(manifest: &Manifest, stages: &[&str]) -> Vec<Vec<String>> {

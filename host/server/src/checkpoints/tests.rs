@@ -67,6 +67,7 @@ fn manifest(number: u64, predecessor: Option<ManifestRef>) -> Manifest {
         releases: vec![release],
         bases: vec![],
         merges: vec![],
+        times: None,
     }
 }
 

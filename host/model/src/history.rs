@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::job::{Job, Source};
+use crate::limits::RECORDS_MAX;
 use crate::manifest::{Base, Manifest, MergeEntry, ObjectRef, PartEntry, PartRange, Place, Release, SegmentEntry};
 use crate::names::{CheckpointNumber, StoreName, StreamName, TaskId};
 use crate::seal::origin_of;
@@ -142,6 +143,16 @@ pub enum HistoryError {
         /// The offset expected.
         head: u64,
     },
+    /// More records than there can be.
+    #[error("manifest {number}: partition {partition} of stream {stream} would have more than {RECORDS_MAX} records")]
+    Records {
+        /// The manifest.
+        number: CheckpointNumber,
+        /// The stream.
+        stream: StreamName,
+        /// The partition.
+        partition: u32,
+    },
 }
 
 impl History {
@@ -189,6 +200,9 @@ impl History {
         if entry.deltas.len() != entry.header.delta.len() {
             return Err(wrong("the deltas' places do not match the header"));
         }
+        if !entry.header.is_countable() {
+            return Err(wrong("its inputs count more than there can be"));
+        }
         if entry.header.parent != self.tasks.get(&task).map(|before| before.segment) {
             return Err(HistoryError::Parent { number, task });
         }
@@ -224,7 +238,7 @@ impl History {
             return Err(wrong("the merged deltas' places do not match them"));
         }
         let deltas = places(manifest, &entry.delta, &entry.places).ok_or_else(|| wrong("no such part"))?;
-        let segments = history.chain.iter().take(last + 1).skip(first).map(|link| link.segments).sum();
+        let segments = history.chain.iter().take(last + 1).skip(first).map(|link| link.segments).fold(0, u64::saturating_add);
         let link = Link { first: entry.first, segment: entry.last, segments, deltas };
         history.chain.splice(first..=last, [link]);
         Ok(())
@@ -237,7 +251,9 @@ impl History {
                 let (stream, partition) = (range.stream.clone(), range.partition);
                 return Err(HistoryError::Gap { number, stream, partition, found: range.first_offset, head: *head });
             }
-            *head += range.records;
+            let next = head.checked_add(range.records).filter(|next| *next <= RECORDS_MAX);
+            let too_many = || HistoryError::Records { number, stream: range.stream.clone(), partition: range.partition };
+            *head = next.ok_or_else(too_many)?;
         }
         Ok(())
     }
@@ -269,7 +285,8 @@ impl History {
     /// Forgets parts whose runs every reader has passed. A stream that no stage of the job reads keeps all of its runs.
     pub fn forget_read(&mut self, job: &Job) {
         let mut readers: BTreeMap<&StreamName, Vec<(u16, usize)>> = BTreeMap::new();
-        for (stage_index, stage) in (0_u16..).zip(&job.stages) {
+        // The job may come from a stored spec, with more stages than there are numbers for.
+        for (stage_index, stage) in (0..=u16::MAX).zip(&job.stages) {
             for (input_index, input) in stage.inputs.iter().enumerate() {
                 if let Source::Stream { name } = &input.source {
                     readers.entry(name).or_default().push((stage_index, input_index));

@@ -47,6 +47,9 @@ pub const INPUT_FILES_MAX: usize = 1_000_000;
 pub const SOURCE_READ_BYTES: usize = 512 * 1024;
 /// Records of one stored block, by its format: far above what is written today, so that a larger batch stays readable.
 pub const BLOCK_RECORDS_MAX: usize = 64 * 1024;
+/// Records of a stream partition, of a part, and records or bytes of anything that a task counts: what a stored document may claim. Far above what a
+/// job lives to see, and so far below 2^64 that sums of a few can't overflow.
+pub const RECORDS_MAX: u64 = 1 << 62;
 /// Bytes of one part of a bundle, about: a segment that outgrows it starts another.
 pub const PART_BYTES: u64 = 64 * MIB;
 /// Bytes of any document of ours (manifest, plan, register): what recovery is willing to read at once.

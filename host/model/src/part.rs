@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::document::{DocumentError, Kind};
+use crate::limits::RECORDS_MAX;
 use crate::names::{Attempt, Boot, Sequence, StoreName, TaskId};
 use crate::segment::{DeltaContent, DeltaHeader, Run};
 
@@ -94,6 +95,9 @@ pub enum PartError {
         /// Where the footer begins.
         limit: u64,
     },
+    /// Its runs claim more records than there can be.
+    #[error("its footer claims more than {RECORDS_MAX} records")]
+    Records,
 }
 
 /// Puts a part together in memory.
@@ -197,15 +201,19 @@ impl Footer {
     /// Reads a footer that lies at `at` in its part.
     ///
     /// # Errors
-    /// The bytes are not a footer, or an entry points outside the part's content.
+    /// The bytes are not a footer, an entry points outside the part's content, or its runs claim more records than there can be.
     pub fn decode(bytes: &[u8], at: FooterAt) -> Result<Self, PartError> {
         let footer: Self = FOOTER.decode(bytes)?;
         let deltas = footer.deltas.iter().map(|delta| (delta.offset, delta.length));
         for (offset, length) in deltas.chain(footer.runs.iter().map(|at| (at.offset, at.run.length))) {
-            let end = offset.saturating_add(length);
-            if offset < PART_HEAD.len() as u64 || end > at.offset {
-                return Err(PartError::Range { offset, end, limit: at.offset });
+            let end = offset.checked_add(length).filter(|end| *end <= at.offset && offset >= PART_HEAD.len() as u64);
+            if end.is_none() {
+                return Err(PartError::Range { offset, end: offset.saturating_add(length), limit: at.offset });
             }
+        }
+        // Offsets are given by adding these up.
+        if footer.runs.iter().map(|at| at.run.records).fold(0, u64::saturating_add) > RECORDS_MAX {
+            return Err(PartError::Records);
         }
         Ok(footer)
     }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::limits::RECORDS_MAX;
 use crate::names::{Attempt, Branch, Incarnation, Sequence, StoreName, StreamName, TaskId};
 use crate::part::Origin;
 
@@ -52,6 +53,12 @@ impl SegmentHeader {
     #[must_use]
     pub const fn origin(&self) -> Origin {
         Origin { task: self.task, attempt: self.attempt, sequence: self.sequence }
+    }
+
+    /// Whether what its inputs count can be: a task goes on counting from there.
+    #[must_use]
+    pub fn is_countable(&self) -> bool {
+        self.inputs.iter().all(|input| input.records <= RECORDS_MAX && input.bytes <= RECORDS_MAX)
     }
 
     /// Whether the task has nothing more to do: each of its inputs has ended and `on-end` is through.

@@ -1,5 +1,5 @@
 //! What a history is stored as in a full manifest: pages of tasks, pages of parts, heads. Refuses pages that do not make one history: a task that
-//! comes twice, or out of order.
+//! comes twice, or out of order, records behind the head of their partition, and counts that can't be.
 //!
 //! Pages are cut at fixed places, tasks by their ids and parts by the order of their confirmation, so a page in which nothing has changed has the
 //! same bytes, and the next full manifest names the same object.
@@ -11,8 +11,9 @@ use thiserror::Error;
 
 use crate::document::Kind;
 use crate::history::{History, LivePart, TaskHistory};
-use crate::manifest::{Full, Head};
-use crate::names::{CheckpointNumber, TaskId};
+use crate::limits::RECORDS_MAX;
+use crate::manifest::{Full, Head, PartRange};
+use crate::names::{CheckpointNumber, StreamName, TaskId};
 
 /// How a page of tasks is stored: a list of [`TaskEntry`].
 pub const TASKS: Kind = Kind { name: "task-page", version: 1 };
@@ -35,8 +36,24 @@ pub struct TaskEntry {
 
 /// Pages do not make a history.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("its pages name task {0} twice, or out of order")]
-pub struct OutOfOrder(pub TaskId);
+pub enum PagesError {
+    /// A task comes twice, or out of order.
+    #[error("its pages name task {0} twice, or out of order")]
+    OutOfOrder(TaskId),
+    /// A task has read more than there can be.
+    #[error("its pages say that task {0} has read more than there can be")]
+    Counts(TaskId),
+    /// A part holds records behind the head of their partition, or the head is where none can be.
+    #[error("its pages put records of partition {partition} of stream {stream}, whose head is {head}, where none can be")]
+    Head {
+        /// The stream.
+        stream: StreamName,
+        /// The partition.
+        partition: u32,
+        /// Offset after its last record.
+        head: u64,
+    },
+}
 
 /// The pages of a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,18 +86,34 @@ impl Pages {
     /// Puts a history together again, as it was after `number`; open releases are said by the full manifest itself.
     ///
     /// # Errors
-    /// A task comes twice.
-    pub fn history(self, number: Option<CheckpointNumber>) -> Result<History, OutOfOrder> {
+    /// See [`PagesError`].
+    pub fn history(self, number: Option<CheckpointNumber>) -> Result<History, PagesError> {
         let mut history = History { number, parts: self.parts.into_iter().flatten().collect(), ..History::default() };
         for entry in self.tasks.into_iter().flatten() {
             if history.tasks.last_key_value().is_some_and(|(&before, _)| before >= entry.task) {
-                return Err(OutOfOrder(entry.task));
+                return Err(PagesError::OutOfOrder(entry.task));
+            }
+            if !entry.history.header.is_countable() {
+                return Err(PagesError::Counts(entry.task));
             }
             history.tasks.insert(entry.task, entry.history);
         }
         history.heads = self.heads.into_iter().map(|head| ((head.stream, head.partition), head.offset)).collect();
+        if let Some(((stream, partition), &head)) = history.heads.iter().find(|(_, head)| **head > RECORDS_MAX) {
+            return Err(PagesError::Head { stream: stream.clone(), partition: *partition, head });
+        }
+        history.parts.iter().flat_map(|live| &live.part.ranges).try_for_each(|range| check_range(&history, range))?;
         Ok(history)
     }
+}
+
+/// Checks that records lie before the head of their partition: whoever reads them adds offsets and counts.
+fn check_range(history: &History, range: &PartRange) -> Result<(), PagesError> {
+    let head = history.head(&range.stream, range.partition);
+    if range.first_offset.checked_add(range.records).is_some_and(|end| end <= head) {
+        return Ok(());
+    }
+    Err(PagesError::Head { stream: range.stream.clone(), partition: range.partition, head })
 }
 
 impl Full {

@@ -55,5 +55,5 @@ fn a_change_of_one_task_changes_one_page() {
 fn a_task_that_comes_twice_or_out_of_order_is_refused() {
     let mut twice = Pages::of(&history());
     twice.tasks.push(twice.tasks[0].clone());
-    assert_eq!(twice.history(None), Err(OutOfOrder(TaskId { stage: 0, partition: 0 })));
+    assert_eq!(twice.history(None), Err(PagesError::OutOfOrder(TaskId { stage: 0, partition: 0 })));
 }

@@ -2,8 +2,9 @@
 //! does nothing by itself.
 
 mod checkpoints;
+mod fault;
 
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use gregor_coordination::zookeeper::{SESSION_TIMEOUT_MAX, SESSION_TIMEOUT_MIN, U
 
 use crate::output::Style;
 pub(crate) use checkpoints::{CheckpointCommand, CollectArgs, CreateArgs, NamedArgs, RestoreArgs, SavepointCommand, ShowArgs};
+pub(crate) use fault::{ArchiveFault, Fault, FaultKind, STEPS};
 
 /// Stream processing for WebAssembly: exactly once, each task in its own sandbox.
 #[derive(Debug, Parser)]
@@ -58,7 +60,8 @@ pub(crate) struct RunArgs {
     /// Go on although released output files are gone: they were consumed
     #[arg(long)]
     pub(crate) outputs_consumed: bool,
-    /// Make durable step N fail before or after it is done, or kill the process then: fail:N, fail-after:N, kill-before:N, kill-after:N
+    /// Make durable step N fail before or after it is done, or kill the process then: fail:N, fail-after:N, kill-before:N, kill-after:N, or the
+    /// Nth of a kind, as in kill-after:store-mark/2; or let the archive fail now and then, or be slow: flaky:SEED, slow:SEED
     #[arg(long, hide = true, value_name = "KIND:N")]
     pub(crate) fault: Option<Fault>,
     /// Print the number of durable steps at the end
@@ -123,45 +126,6 @@ impl FromStr for CoordinatorChoice {
     }
 }
 
-/// A failure made on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fault {
-    /// What happens.
-    pub(crate) kind: FaultKind,
-    /// At which durable step, from 1.
-    pub(crate) step: NonZeroU64,
-}
-
-/// What happens at a durable step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FaultKind {
-    /// It is not begun and its caller is told that it failed.
-    Fail,
-    /// It is done and its caller is told that it failed.
-    FailAfter,
-    /// The process is killed before it begins.
-    KillBefore,
-    /// The process is killed when it is done.
-    KillAfter,
-}
-
-impl FromStr for Fault {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || "expected fail:N, fail-after:N, kill-before:N or kill-after:N with N from 1".to_owned();
-        let (kind, step) = text.split_once(':').ok_or_else(expected)?;
-        let kind = match kind {
-            "fail" => FaultKind::Fail,
-            "fail-after" => FaultKind::FailAfter,
-            "kill-before" => FaultKind::KillBefore,
-            "kill-after" => FaultKind::KillAfter,
-            _ => return Err(expected()),
-        };
-        Ok(Self { kind, step: step.parse().map_err(|_| expected())? })
-    }
-}
-
 /// More workers than this would only wait for each other: the bound of `runtime`'s setup.
 const WORKERS_MAX: usize = 64;
 
@@ -214,7 +178,7 @@ mod tests {
         check(&["run", "job.toml", "--workers", "0"], "expected a number from 1 to 64");
         check(&["run", "job.toml", "--workers", "65"], "expected a number from 1 to 64");
         check(&["run", "job.toml", "--session-timeout", "10"], "expected a duration from 1 s to 10 min");
-        check(&["run", "job.toml", "--fault", "kill-after:7"], "Fault { kind: KillAfter, step: 7 }");
+        check(&["run", "job.toml", "--fault", "kill-after:7"], "StepFault { kind: KillAfter, of: None, number: 7 }");
         check(&["run", "job.toml", "--fault", "fail:0"], "expected fail:N, fail-after:N, kill-before:N or kill-after:N");
         check(&["run"], "<JOB.toml>");
         check(&["serve"], "unrecognized subcommand");

@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::faults::Faults;
 use crate::output::{self, Screen};
 use crate::wiring::{self, Choices};
-use crate::{deploy, job_file, progress, signals};
+use crate::{deploy, faults, job_file, progress, signals};
 
 /// Reports that wait to be shown: some seconds of the chattiest job. One that is full loses progress, not work.
 const REPORTS_MAX: usize = 4096;
@@ -29,7 +29,7 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
     let count = args.count_steps.then(|| Arc::clone(&faults));
     let ended = prepare_and_run(args, faults);
     if let Some(faults) = count {
-        output::tell(&format!("steps={}", faults.count()));
+        output::tell(&faults.count());
     }
     ended
 }
@@ -46,7 +46,8 @@ fn prepare_and_run(args: RunArgs, faults: Arc<Faults>) -> Result<Exit, Failure> 
         workers: args.workers.unwrap_or_else(cli::workers_default).get(),
         lost_outputs: if args.outputs_consumed { LostOutputs::Consumed } else { LostOutputs::Refuse },
     };
-    let wired = wiring::wire(deployed, choices)?;
+    let mut wired = wiring::wire(deployed, choices)?;
+    wired.setup.archive = faults::archive::around(wired.setup.archive, args.fault);
     let ended = supervised(wired.setup);
     drop(wired.data);
     ended

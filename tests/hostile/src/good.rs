@@ -1,6 +1,8 @@
 //! What a good task does with a whole batch, in every form that the contract has for it, so that a test can compare the forms. Refuses
 //! nothing; an error of the host ends the call.
 
+use std::hint::black_box;
+
 use crate::gregor::task::state::{self, Columns, Range, Store};
 use crate::gregor::task::types::{OutputBatch, OutputRecord, RecordBatch, TaskError};
 use crate::gregor::task::{context, output, telemetry};
@@ -25,6 +27,7 @@ pub(crate) fn whole_batch(mode: &str, batch: &RecordBatch) -> Option<Result<(), 
         "count" => count(batch),
         "count-records" => count_records(batch),
         "put-get" => put_get(batch),
+        "ledger" => ledger(batch),
         "scan" | "scan-reverse" => scan(batch, mode == "scan-reverse"),
         "ambient" => {
             ambient();
@@ -119,6 +122,23 @@ fn put_get(batch: &RecordBatch) -> Result<(), TaskError> {
     for index in 0..batch.value_ends.len() {
         let found = store.get(key(batch, index)).map_err(fatal)?;
         emit_pair(key(batch, index), &found.unwrap_or_else(|| b"absent".to_vec()));
+    }
+    Ok(())
+}
+
+/// Puts the value of each record under its key, or removes the key where the value is `-`, and emits what was there before: the output says of
+/// each record whether the state before it was right, however the records are cut into batches.
+fn ledger(batch: &RecordBatch) -> Result<(), TaskError> {
+    let store = open()?;
+    let work: u64 = context::config("work").and_then(|turns| turns.parse().ok()).unwrap_or(0);
+    for index in 0..batch.value_ends.len() {
+        let (key, value) = (key(batch, index), value(batch, index));
+        for turn in 0..work {
+            black_box(turn);
+        }
+        let before = store.get(key).map_err(fatal)?;
+        if value == b"-" { store.delete(key) } else { store.put(key, value) }.map_err(fatal)?;
+        emit_pair(key, &before.unwrap_or_else(|| b"absent".to_vec()));
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Restores a task's state: keeps the local store if it is of the confirmed chain, otherwise wipes it and opens the files of the base, and
 //! applies the deltas that it lacks. Refuses bytes that are not the ones that were confirmed.
 
+mod files;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use gregor_model::recovery::{Held, LocalStore, local_store};
 use gregor_state::{DeltaFile, TaskStores};
 use tokio::runtime::Handle;
 
+use self::files::Fetch;
 use crate::failure;
 use crate::setup::RunError;
 
@@ -44,15 +47,15 @@ impl Restore {
         stores.set_owner(self.owner.0, self.owner.1);
         let marker = stores.marker().map_err(failed)?;
         let held = marker.map(|marker| Held { incarnation: marker.incarnation, branch: marker.branch, segment: marker.segment });
-        let from = match local_store(held, self.owner, (base.as_ref(), &chain)) {
-            LocalStore::Resume { from } => from,
+        let (from, base_bytes) = match local_store(held, self.owner, (base.as_ref(), &chain)) {
+            LocalStore::Resume { from } => (from, None),
             LocalStore::Wipe => {
                 stores.wipe().map_err(failed)?;
                 if let Some(base) = &base {
                     let folder = self.fetch_base(task, base)?;
                     stores.restore_image(base.segment, &folder).map_err(failed)?;
                 }
-                0
+                (0, Some(base.as_ref().map_or(0, Base::bytes)))
             }
         };
         let mut restored = 0_u64;
@@ -64,25 +67,30 @@ impl Restore {
         if restored > 0 {
             stores.mark().map_err(failed)?;
         }
+        let segments: u64 = chain.iter().skip(from).map(|link| link.segments).sum();
+        match base_bytes {
+            Some(base_bytes) => tracing::info!(task, base_bytes, deltas = restored, segments, "the state is restored from the archive"),
+            None => tracing::info!(task, deltas = restored, segments, "the state is that of the local store"),
+        }
         Ok(())
     }
 
-    /// Puts the files of a base into a folder of their own. The store makes them durable when it takes them.
+    /// Puts the files of a base into a folder of their own.
     fn fetch_base(&self, task: &str, base: &Base) -> Result<PathBuf, RunError> {
         let folder = self.delta_folder.join(format!("base-{}", task.replace('/', "-")));
         let unwritable = |path: &Path, error: std::io::Error| {
             RunError::Failed(format!("task {task}: can't write {}: {error}; free some space", path.display()))
         };
         std::fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, error))?;
+        let mut fetch = Fetch::new(task, &*self.archive, &self.io);
         for file in &base.files {
             let path = folder.join(plain(&file.name).ok_or_else(|| {
                 let key = &file.object.key;
                 RunError::Corrupt(format!("task {task}: object {key} is to be the file {:?} of a base, which is no name of one", file.name))
             })?);
-            let read = gregor_archive::read_part_range(&*self.archive, &file.object.key, 0..file.length, file.object.sha256);
-            let bytes = self.io.block_on(read).map_err(failure::archive)?;
-            std::fs::write(&path, &bytes).map_err(|error| unwritable(&path, error))?;
+            fetch.file(file, path)?;
         }
+        fetch.finish()?;
         Ok(folder)
     }
 

@@ -1,5 +1,5 @@
-//! All that would otherwise differ from one execution to the next. Refuses to read a real clock or a real source of randomness: a call that
-//! is repeated after a failure must see the same.
+//! All that would otherwise differ from one execution to the next. Refuses to read a real clock or a real source of randomness: time stands still
+//! during a call, and a call that is repeated after a failure draws the same random bytes. Its time is a later one.
 
 use crate::bindings::gregor::task::context as host;
 
@@ -23,7 +23,8 @@ pub fn this() -> TaskId {
     TaskId { job, stage, task, tasks }
 }
 
-/// The time of the call, in milliseconds since 1970. It stands still during a call.
+/// The time of the call, in milliseconds since 1970. It stands still during a call. A call that is repeated, after a failure or a restart, has a time
+/// of its own: what a record shall give however often it is processed, must not depend on it.
 #[must_use]
 pub fn now() -> i64 {
     host::now()

@@ -17,7 +17,7 @@ use crate::ready::{Ready, Urgency};
 use crate::setup::RunError;
 use crate::threads::Shutdown;
 
-pub(crate) use file::{FileFeed, FileInput, place};
+pub(crate) use file::{FileFeed, FileInput, bytes_before, place};
 pub(crate) use run::{RunCache, RunFeed, RunRef};
 
 /// Bytes of batches that wait for one task's input: a few milliseconds of work, so that a source's hiccup is not the task's.

@@ -66,6 +66,14 @@ impl FileWatch {
         }
     }
 
+    /// Bytes of the task's partition before a position.
+    pub(crate) fn bytes_before(&self, position: &Position) -> u64 {
+        match position {
+            Position::File { split, offset, .. } => crate::input::bytes_before(&self.input.plan, (self.partition, *split), *offset),
+            Position::Stream { .. } => 0,
+        }
+    }
+
     /// Looks.
     fn check(&self, position: &Position) -> Result<(), RunError> {
         let Position::File { split, .. } = position else { return Ok(()) };

@@ -79,10 +79,82 @@ impl FileFeed {
     }
 }
 
+/// Bytes of a partition that lie before a position: what was taken from it so far. Positions say it exactly, wherever in a batch they stand.
+pub(crate) fn bytes_before(plan: &Plan, (partition, split): (u32, u32), offset: u64) -> u64 {
+    let index = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let splits = plan.partitions.get(index(partition)).map_or(&[][..], Vec::as_slice);
+    let (before, rest) = splits.split_at(index(split).min(splits.len()));
+    let whole: u64 = before.iter().map(|split| split.end.saturating_sub(split.start)).sum();
+    whole + rest.first().map_or(0, |split| offset.clamp(split.start, split.end.max(split.start)) - split.start)
+}
+
 /// File and byte of a position, for people.
 pub(crate) fn place(plan: &Plan, (partition, split): (u32, u32), offset: u64) -> String {
     let splits = usize::try_from(partition).ok().and_then(|partition| plan.partitions.get(partition));
     let split = splits.and_then(|splits| splits.get(usize::try_from(split).ok()?));
     let file = split.and_then(|split| plan.files.get(usize::try_from(split.file).ok()?));
     file.map_or_else(|| format!("byte {offset}"), |file| format!("byte {offset} of {}", file.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gregor_model::job::Format;
+
+    /// A feed of one partition, from a place on.
+    fn feed(folder: &Arc<InputFolder>, plan: &Arc<Plan>, at: SourceStart) -> FileFeed {
+        let reading = Reading { format: Format::Lines, record_bytes_max: 100 };
+        let (folder, plan) = (Arc::clone(folder), Arc::clone(plan));
+        FileFeed::new(FileInput { name: "input".into(), folder, plan, plan_digest: Digest([1; 32]), reading }, at)
+    }
+
+    /// Reads to the end; the positions of all records that begin a batch or stand in one, and the last one.
+    fn positions(mut feed: FileFeed) -> (Vec<(u32, u64)>, (u32, u64)) {
+        let mut found = Vec::new();
+        loop {
+            let Ok(Fetched::Item(item)) = feed.fetch() else { panic!("a file says nothing") };
+            match item {
+                Item::Batch(Batch { columns, after: Position::File { split, offset, .. }, .. }) => {
+                    found.extend(columns.offsets.iter().map(|&offset| (split, offset)));
+                    found.push((split, offset));
+                }
+                Item::TooLong { after: Position::File { split, offset, .. }, .. } => found.push((split, offset)),
+                Item::End(Position::File { split, offset, .. }) => return (found, (split, offset)),
+                other => panic!("{other:?} of a file"),
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_before_a_position_and_after_it_are_all_there_are() {
+        let root = tempfile::tempdir().unwrap();
+        let long = format!("{}\n", "too long ".repeat(20));
+        let files = [("a", "one\ntwo\r\n\nthree".to_owned()), ("b", String::new()), ("c", format!("x\n{long}y\n")), ("d", "z".repeat(90))];
+        for (name, content) in &files {
+            std::fs::write(root.path().join(name), content).unwrap();
+        }
+        let folder = Arc::new(InputFolder::open(root.path()).unwrap());
+        let plan = Arc::new(gregor_stream::make_plan(&folder, "*", Format::Lines).unwrap());
+        let total: u64 = plan.files.iter().map(|file| file.length).sum();
+        let (mut sum, mut looked) = (0, 0);
+        for (partition, splits) in (0..).zip(&plan.partitions) {
+            let whole: u64 = splits.iter().map(|split| split.end - split.start).sum();
+            let start = splits.first().map_or(0, |split| split.start);
+            assert_eq!(bytes_before(&plan, (partition, 0), start), 0);
+            let (found, end) = positions(feed(&folder, &plan, SourceStart { partition, split: 0, offset: start }));
+            assert_eq!(bytes_before(&plan, (partition, end.0), end.1), whole, "at the end, {end:?}");
+            let before: Vec<u64> = found.iter().map(|&(split, offset)| bytes_before(&plan, (partition, split), offset)).collect();
+            assert!(before.is_sorted() && before.iter().all(|&bytes| bytes <= whole), "{found:?}: {before:?}");
+            // Whoever goes on from any of them, in the middle of a batch, too, comes to the same end.
+            for (&(split, offset), &before) in found.iter().zip(&before) {
+                let (rest, end) = positions(feed(&folder, &plan, SourceStart { partition, split, offset }));
+                assert_eq!(bytes_before(&plan, (partition, end.0), end.1), whole);
+                assert!(rest.iter().all(|&(split, offset)| bytes_before(&plan, (partition, split), offset) >= before));
+                looked += 1;
+            }
+            sum += whole;
+        }
+        assert_eq!(sum, total);
+        assert!(looked > 8, "{looked} positions");
+    }
 }

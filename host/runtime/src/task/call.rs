@@ -57,7 +57,7 @@ impl Task {
                 let limit = self.shared.limits.record_bytes;
                 let reason = format!("the record at {place} has {length} bytes, limits.record allows {limit}");
                 self.leave_out(1, cell, &reason)?;
-                self.advance(input, after, (1, length));
+                self.advance(input, after, (1, 0));
                 Ok(Done::All)
             }
             Item::End(after) => {
@@ -217,7 +217,7 @@ impl Task {
             (Some(&offset), Position::Stream { incarnation, .. }) => Position::Stream { incarnation: *incarnation, offset },
             (None, after) => after.clone(),
         };
-        // Bytes of a file batch count when all of it is worked off; a stream's don't count as input from outside.
+        // Of a stream, the bytes of a batch count when all of it is worked off.
         let bytes = if range.end == columns.len() { batch.bytes } else { 0 };
         if let (Some(&timestamp), Some(input)) = (columns.timestamps.get(range.end.saturating_sub(1)), self.inputs.get_mut(input)) {
             input.progress.last_timestamp = timestamp;
@@ -227,9 +227,13 @@ impl Task {
 
     fn advance(&mut self, input: usize, after: Position, (records, bytes): (u64, u64)) {
         if let Some(input) = self.inputs.get_mut(input) {
-            input.progress.position = after;
             input.progress.records += records;
-            input.progress.bytes += bytes;
+            // Of files, positions say it: adding up would leave out what was worked off of a batch before a restart in its middle.
+            input.progress.bytes = match &input.watch {
+                Some(watch) => watch.bytes_before(&after),
+                None => input.progress.bytes + bytes,
+            };
+            input.progress.position = after;
             self.moved = true;
         }
     }

@@ -1,8 +1,6 @@
 //! What a good task does with a whole batch, in every form that the contract has for it, so that a test can compare the forms. Refuses
 //! nothing; an error of the host ends the call.
 
-use std::hint::black_box;
-
 use crate::gregor::task::state::{self, Columns, Range, Store};
 use crate::gregor::task::types::{OutputBatch, OutputRecord, RecordBatch, TaskError};
 use crate::gregor::task::{context, output, telemetry};
@@ -130,12 +128,8 @@ fn put_get(batch: &RecordBatch) -> Result<(), TaskError> {
 /// each record whether the state before it was right, however the records are cut into batches.
 fn ledger(batch: &RecordBatch) -> Result<(), TaskError> {
     let store = open()?;
-    let work: u64 = context::config("work").and_then(|turns| turns.parse().ok()).unwrap_or(0);
     for index in 0..batch.value_ends.len() {
         let (key, value) = (key(batch, index), value(batch, index));
-        for turn in 0..work {
-            black_box(turn);
-        }
         let before = store.get(key).map_err(fatal)?;
         if value == b"-" { store.delete(key) } else { store.put(key, value) }.map_err(fatal)?;
         emit_pair(key, &before.unwrap_or_else(|| b"absent".to_vec()));

@@ -56,6 +56,9 @@ pub(crate) struct RestoreArgs {
     /// Which job, and where it lives.
     #[command(flatten)]
     pub(crate) job: JobArgs,
+    /// Make durable step N fail before or after it is done, or kill the process then
+    #[arg(long, hide = true, value_name = "KIND:N")]
+    pub(crate) fault: Option<Fault>,
 }
 
 /// What can be asked of savepoints.

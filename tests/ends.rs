@@ -1,9 +1,11 @@
 //! What stands after a job has ended, and what people ask about it: started again, `checkpoint`, `inspect`, `doctor`.
 
+use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::harness::host::Host;
 use crate::harness::lab::{Lab, remove};
-use crate::harness::{corpus, jobs, output, plugins, seed};
+use crate::harness::{clock, corpus, jobs, output, plugins, seed};
 
 /// Fields of an entry of `checkpoint list --output json`, in order.
 const LISTED: [&str; 7] = ["number", "created-at", "status", "manifest", "sha256", "bytes", "kind"];
@@ -98,6 +100,41 @@ fn checkpoints_are_listed_with_the_fields_that_stand_in_the_reference() {
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["number"].to_string(), number);
     lab.gregor(&["checkpoint", "show", "job.toml", "999999", "--data", "data"]).code(2).says("999999");
+}
+
+/// A job whose first record keeps its task in one call for an hour; the process, once the call is under way.
+fn in_an_endless_call(stop_timeout: &str) -> (Lab, Host) {
+    let more = format!(
+        "config = {{ mode = \"endless-loop\", trigger = \"trigger\" }}\nlimits = {{ call-time = \"1 h\" }}\n\
+         checkpoint = {{ stop-timeout = \"{stop_timeout}\" }}"
+    );
+    let lab = Lab::with_job(&jobs::lines("hostile/hostile", &more));
+    lab.write("in/a.txt", "trigger\n");
+    let mut host = lab.start(&[]);
+    clock::wait("progress", || {
+        assert!(!host.is_over(), "the job is over:\n{}", host.stderr());
+        host.stderr().contains("records=0").then_some(())
+    });
+    (lab, host)
+}
+
+#[test]
+fn a_second_signal_ends_a_call_that_never_ends() {
+    // Both times are longer than a test waits.
+    let (_lab, host) = in_an_endless_call("24 h");
+    host.signal(Signal::TERM);
+    // Two signals of a kind that wait at the same time are one.
+    clock::wait("the first signal to be heard", || host.stderr().contains("stopping").then_some(()));
+    host.signal(Signal::TERM);
+    let ended = host.end().calm().code(143);
+    assert_eq!(ended.confirmed(), None, "{}", ended.stderr);
+}
+
+#[test]
+fn the_end_of_the_stop_timeout_ends_a_call_that_never_ends() {
+    let (_lab, host) = in_an_endless_call("100 ms");
+    host.signal(Signal::INT);
+    host.end().calm().code(130);
 }
 
 #[test]

@@ -155,6 +155,11 @@ impl Component {
         self.0.origin
     }
 
+    /// Ends the calls of all components of its engine: see [`Engine::end_calls`].
+    pub fn end_calls(&self) {
+        self.0.engine.end_calls();
+    }
+
     /// The engine that it was compiled by.
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine

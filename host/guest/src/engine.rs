@@ -3,6 +3,7 @@
 
 use std::hash::{Hash as _, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gregor_model::digest::{Digest, Digester};
 use gregor_model::limits::{CORE_INSTANCES_MAX, GUEST_STACK_BYTES, TABLE_ENTRIES_MAX};
@@ -50,6 +51,8 @@ struct Inner {
     options: EngineOptions,
     /// See [`Engine::compiler`].
     compiler: Digest,
+    /// Whether guests may not go on: see [`Engine::end_calls`].
+    calls_ended: AtomicBool,
     /// Kept running for as long as anything of the engine is.
     _ticker: Ticker,
 }
@@ -65,7 +68,13 @@ impl Engine {
         let ticker = Ticker::start(wasmtime.clone())?;
         let mut compiler = Digesting(Digester::default());
         wasmtime.precompile_compatibility_hash().hash(&mut compiler);
-        Ok(Self(Arc::new(Inner { wasmtime, options: *options, compiler: compiler.0.finish(), _ticker: ticker })))
+        Ok(Self(Arc::new(Inner {
+            wasmtime,
+            options: *options,
+            compiler: compiler.0.finish(),
+            calls_ended: AtomicBool::new(false),
+            _ticker: ticker,
+        })))
     }
 
     /// Takes an upload in: checks size, form, imports and exports, compiles it, and asks it to describe itself in an instance without
@@ -85,6 +94,17 @@ impl Engine {
     /// See [`Refusal`]; a cache causes none.
     pub fn admit_from(&self, cache: Option<&Cache>, bytes: &[u8]) -> Result<Component, Refusal> {
         crate::admission::admit(self, cache, bytes)
+    }
+
+    /// Ends every call into a guest that is under way, within a tick, and every later one that takes as long as that. They fail as retryable: no
+    /// record is at fault. There is no way back: for a process that has no more use for guests.
+    pub fn end_calls(&self) {
+        self.0.calls_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was said.
+    pub(crate) fn calls_ended(&self) -> bool {
+        self.0.calls_ended.load(Ordering::Relaxed)
     }
 
     /// wasmtime's engine.

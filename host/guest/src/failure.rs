@@ -1,4 +1,4 @@
-//! Why a guest stopped, and what that means for the batch. Every trap counts as poison, a spent wall clock as retryable, a failure of our own
+//! Why a guest stopped, and what that means for the batch. Every trap counts as poison, a spent wall clock and a host that stops as retryable, a failure of our own
 //! as broken; in `init` no record is at fault, so that what would be poison is fatal. Refuses to answer less than a full sentence: the limit
 //! that was reached and the last words on standard error belong to the reason.
 
@@ -25,6 +25,9 @@ pub(crate) enum Stop {
     /// The wall-clock time is spent.
     #[error("the call was not done after {0:?} by the clock, though its CPU time was not spent; the machine is busy or was stopped")]
     Wall(Duration),
+    /// The host has no more use for any call.
+    #[error("the host ends all calls, because it stops")]
+    Ended,
 }
 
 impl From<ServiceError> for Stop {
@@ -57,7 +60,7 @@ pub(crate) fn call_error(error: &wasmtime::Error, circumstances: &Circumstances)
     let poison = if phase == Phase::Init { CallError::Fatal } else { CallError::Poison };
     match error.downcast_ref::<Stop>() {
         Some(Stop::Broken(reason)) => CallError::Broken(reason.clone()),
-        Some(stop @ Stop::Wall(_)) => CallError::Retryable(format!("{phase}: {stop}")),
+        Some(stop @ (Stop::Wall(_) | Stop::Ended)) => CallError::Retryable(format!("{phase}: {stop}")),
         Some(_) | None => poison(format!("{phase} trapped: {}", reason(error, circumstances))),
     }
 }
@@ -95,6 +98,8 @@ mod tests {
         let busy =
             "process: the call was not done after 30s by the clock, though its CPU time was not spent; the machine is busy or was stopped";
         check(Stop::Wall(Duration::from_secs(30)).into(), Phase::Process, CallError::Retryable(busy.to_owned()));
+        let ended = "init: the host ends all calls, because it stops";
+        check(Stop::Ended.into(), Phase::Init, CallError::Retryable(ended.to_owned()));
         check(Stop::Broken("the disk is gone".to_owned()).into(), Phase::Init, CallError::Broken("the disk is gone".to_owned()));
         check(Stop::Trap("a lie".to_owned()).into(), Phase::End, CallError::Poison("on-end trapped: a lie".to_owned()));
     }

@@ -9,7 +9,7 @@ use wasmtime::{Store, UpdateDeadline};
 use crate::budget::Budget;
 use crate::component::Descriptor;
 use crate::engine::Engine;
-use crate::failure::Circumstances;
+use crate::failure::{Circumstances, Stop};
 use crate::host::{Call, Host};
 use crate::instance::CallLimits;
 use crate::services::Services;
@@ -33,7 +33,11 @@ pub(crate) struct Entry<S, R> {
 pub(crate) fn sandbox<S: Services>(engine: &Engine, descriptor: Arc<Descriptor>, limits: &CallLimits) -> Store<Host<S>> {
     let mut store = Store::new(engine.wasmtime(), Host::new(descriptor, limits));
     store.limiter(|host| &mut host.growth);
-    store.epoch_deadline_callback(|mut caller| {
+    let engine = engine.clone();
+    store.epoch_deadline_callback(move |mut caller| {
+        if engine.calls_ended() {
+            return Err(Stop::Ended.into());
+        }
         caller.data_mut().budget.check()?;
         Ok(UpdateDeadline::Continue(1))
     });

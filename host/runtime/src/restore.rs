@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use self::files::Fetch;
 use crate::failure;
 use crate::setup::RunError;
+use crate::threads::Shutdown;
 
 /// How a task's state is restored.
 pub(crate) struct Restore {
@@ -34,6 +35,8 @@ pub(crate) struct Restore {
     pub(crate) io: Handle,
     /// Where deltas are put on their way, a folder of this process.
     pub(crate) delta_folder: PathBuf,
+    /// Ends a restore between two objects: it may take minutes, and a job that is stopped does not wait for it.
+    pub(crate) shutdown: Shutdown,
 }
 
 impl Restore {
@@ -75,6 +78,14 @@ impl Restore {
         Ok(())
     }
 
+    /// Whether the job is still wanted. The next start restores anew.
+    fn check_wanted(&self, task: &str) -> Result<(), RunError> {
+        if self.shutdown.begun() {
+            return Err(RunError::Failed(format!("task {task}: the job ends before its state is restored")));
+        }
+        Ok(())
+    }
+
     /// Puts the files of a base into a folder of their own.
     fn fetch_base(&self, task: &str, base: &Base) -> Result<PathBuf, RunError> {
         let folder = self.delta_folder.join(format!("base-{}", task.replace('/', "-")));
@@ -84,6 +95,7 @@ impl Restore {
         std::fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, error))?;
         let mut fetch = Fetch::new(task, &*self.archive, &self.io);
         for file in &base.files {
+            self.check_wanted(task)?;
             let path = folder.join(plain(&file.name).ok_or_else(|| {
                 let key = &file.object.key;
                 RunError::Corrupt(format!("task {task}: object {key} is to be the file {:?} of a base, which is no name of one", file.name))
@@ -97,6 +109,7 @@ impl Restore {
     fn fetch(&self, task: &str, (index, link): (usize, &Link)) -> Result<Vec<DeltaFile>, RunError> {
         let mut files = Vec::new();
         for delta in link.deltas.iter().filter(|delta| delta.content.is_changes()) {
+            self.check_wanted(task)?;
             let place = self.stores.iter().position(|store| *store == delta.store).and_then(|store| u16::try_from(store).ok());
             let Some(store) = place else {
                 return Err(RunError::Corrupt(format!(

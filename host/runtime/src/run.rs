@@ -102,6 +102,7 @@ impl House {
         let lanes: Vec<_> = (0..appliers).map(|_| bounded::<Option<Applying>>(2 * total + 1)).collect();
         let (to_keep, keeping) = bounded(total + 1);
         let in_flight = InFlight::default();
+        let shutdown = Shutdown::default();
         let plan = Plan {
             setup: &setup,
             started: &started,
@@ -110,6 +111,7 @@ impl House {
             clock,
             reports: &reports,
             in_flight: in_flight.clone(),
+            shutdown: shutdown.clone(),
         };
         let wiring = plan.inputs()?;
         let inputs = Arc::new(Inputs::new(wiring.queues.clone()));
@@ -131,7 +133,6 @@ impl House {
         let cells = Arc::new(cells);
         let runs = plan.unread_runs()?;
         let ready = Arc::new(Ready::new(total));
-        let shutdown = Shutdown::default();
         let saver = plan.saver(&events, &shutdown);
         let posts = Posts {
             workers: setup.workers,
@@ -143,8 +144,14 @@ impl House {
             collector: plan.collector(&shutdown),
             saver,
         };
-        let mut threading =
-            Threading { threads: Threads::new(events), cells: Arc::clone(&cells), ready: Arc::clone(&ready), shared, shutdown };
+        let mut threading = Threading {
+            components: setup.components,
+            threads: Threads::new(events),
+            cells: Arc::clone(&cells),
+            ready: Arc::clone(&ready),
+            shared,
+            shutdown,
+        };
         let Ways { orders, collect } = threading.start(posts)?;
         let input_bytes = started.plans.values().flat_map(|planned| &planned.plan.files).map(|file| file.length).sum();
         let parts = supervisor::Parts {

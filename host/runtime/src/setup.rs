@@ -17,7 +17,7 @@ use thiserror::Error;
 pub struct Setup {
     /// The job, checked (`Job::check`), its ports in the order of the components' descriptions.
     pub job: Job,
-    /// The component of each stage, admitted.
+    /// The component of each stage, admitted, all by one engine that is this job's alone: its calls end with the job.
     pub components: Vec<Component>,
     /// The folder for the local stores (`--data`/state), locked by the caller.
     pub state_folder: PathBuf,

@@ -221,6 +221,9 @@ impl Supervisor {
         } else if let Phase::Saving(_) = self.phase {
             self.step(Observed::Waited(now.saturating_sub(self.current.created_at)))?;
         }
+        if let Stopping::Until(until) = self.stopping {
+            wait = wait.min(until.saturating_sub(now));
+        }
         let next_timer = self.timers.iter().map(|(at, _)| at.saturating_sub(now)).min();
         Ok(wait.min(next_timer.unwrap_or(wait)).max(Duration::from_millis(1)))
     }

@@ -44,6 +44,7 @@ pub(super) struct Plan<'a> {
     pub(super) clock: Clock,
     pub(super) reports: &'a Sender<Report>,
     pub(super) in_flight: InFlight,
+    pub(super) shutdown: Shutdown,
 }
 
 /// The inputs of all tasks, in the order of tasks and inputs.
@@ -196,6 +197,7 @@ impl Plan<'_> {
             archive: Arc::clone(archive),
             io: self.io.handle().clone(),
             delta_folder: self.delta_folder.to_owned(),
+            shutdown: self.shutdown.clone(),
         };
         let name = format!("{}/{}", stage.name, id.partition);
         let identity = Identity { id, index, job: job.name.to_string(), name, stage: Arc::clone(stage) };

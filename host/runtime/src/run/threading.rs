@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use gregor_guest::Component;
 use gregor_state::{Apply, ImageSource, StateError};
 
 use super::SAVE_THREADS;
@@ -26,6 +27,8 @@ const ORDERS_MAX: usize = 8;
 
 /// The threads of a job, and what tells them to end.
 pub(super) struct Threading {
+    /// The guests' components, whose calls end with the job.
+    pub(super) components: Vec<Component>,
     pub(super) threads: Threads,
     pub(super) cells: Arc<Vec<Cell>>,
     pub(super) ready: Arc<Ready>,
@@ -85,8 +88,9 @@ impl Threading {
         Ok(Ways { orders: self.start_committer(committer)?, collect })
     }
 
-    /// Tells all threads that the job is over.
+    /// Tells all threads that the job is over; a call into a guest that is under way ends at once, however long it might take.
     pub(super) fn shut_down(&self) {
+        self.components.iter().for_each(Component::end_calls);
         self.shutdown.begin();
         self.ready.close();
     }

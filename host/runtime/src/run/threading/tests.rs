@@ -112,6 +112,7 @@ fn job(folder: &std::path::Path, io: &Runtime, room: usize) -> (Threading, Posts
         clock: Clock::start(),
     });
     let threading = Threading {
+        components: Vec::new(),
         threads: Threads::new(events).with_room(room),
         cells: Arc::new(Vec::new()),
         ready: Arc::new(Ready::new(0)),

@@ -3,7 +3,7 @@
 
 use gregor_model::digest::Digest;
 
-/// Longest input that is made of shorter ones.
+/// Longest input that is made of shorter ones, in bytes.
 const BYTES_MAX: usize = 256 * 1024;
 
 /// Numbers that readers trip over.
@@ -97,10 +97,11 @@ pub(crate) fn hash(bytes: &[u8]) -> u32 {
 /// One to four changes of the bytes of a seed.
 pub(crate) fn bytes(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = random.one(seeds).clone();
+    let bytes_max = BYTES_MAX.max(2 * bytes.len());
     for _ in 0..=random.below(4) {
         change(random, seeds, &mut bytes);
     }
-    bytes.truncate(BYTES_MAX);
+    bytes.truncate(bytes_max);
     bytes
 }
 

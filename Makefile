@@ -3,6 +3,8 @@
 #   make demo     counts the words of TEXT=<folder or files>, kills the host half-way, starts it again, compares the result
 #   make test     all tests
 #
+#   make fuzz     altered stored formats and job files for GREGOR_FUZZ_SECONDS=600; GREGOR_FUZZ_SEED=n repeats a round
+#
 # and: make plugins, build, check, bench, setup.
 
 SHELL := /bin/bash
@@ -24,7 +26,7 @@ HOSTILE := --manifest-path tests/hostile/Cargo.toml
 WASM := --target wasm32-wasip2
 WASM_OUT := target/guests/wasm32-wasip2/debug
 
-.PHONY: help setup plugins build test check demo bench
+.PHONY: help setup plugins build test fuzz check demo bench
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
 
@@ -44,6 +46,16 @@ build: setup
 test: setup plugins
 	$(GUESTS) test $(RUST) --workspace
 	$(HOST) test --workspace
+
+# The tests of `make test`, with five times their rounds and another seed each time. What fails is kept in target/fuzz/, and ends it.
+fuzz: setup
+	@end=$$((SECONDS + $${GREGOR_FUZZ_SECONDS:-600})); \
+	export GREGOR_FUZZ_TIMES="$${GREGOR_FUZZ_TIMES:-5}"; \
+	while seed="$${GREGOR_FUZZ_SEED:-$$RANDOM$$RANDOM}"; do \
+	    GREGOR_FUZZ_SEED=$$seed $(HOST) test --workspace --test fuzz -- --nocapture; \
+	    GREGOR_FUZZ_SEED=$$seed $(HOST) test --workspace --lib --bins fuzz:: -- --nocapture; \
+	    [[ -z "$${GREGOR_FUZZ_SEED:-}" ]] && ((SECONDS < end)) || break; \
+	done
 
 check: setup
 	cargo fmt --all --check

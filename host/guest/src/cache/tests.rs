@@ -1,5 +1,7 @@
 //! What is found in the cache and what is not: code that is whole, of this component and this compiler, in a folder of this user alone.
 
+mod fuzz;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;

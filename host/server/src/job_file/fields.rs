@@ -3,10 +3,15 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::amounts::{Amount, Setting};
 use super::place::{At, JobFileError, Problem, Text};
+
+/// Bytes of a text above which no neighbour is looked for.
+const NEAREST_BYTES_MAX: usize = 64;
+/// Characters of a name that errors show.
+const SHOWN_MAX: usize = 64;
 
 /// A table whose keys are all known.
 pub(crate) struct Fields<'t> {
@@ -41,7 +46,7 @@ impl<'t> Fields<'t> {
     ) -> Result<Self, JobFileError> {
         let unknown = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())).min_by_key(|key| key.span().start);
         if let Some(key) = unknown {
-            let name = format!("{prefix}{}", key.get_ref());
+            let name = format!("{prefix}{}", shown(key.get_ref()));
             return Err(text.error(key.span().start, &name, Problem::UnknownKey(suggestion(key.get_ref(), known))));
         }
         Ok(Self { text, prefix: prefix.to_owned(), table, begin })
@@ -50,7 +55,7 @@ impl<'t> Fields<'t> {
     /// The value of a key, if it is there.
     pub(crate) fn get(&self, key: &str) -> Option<Field<'t>> {
         let (key, value) = self.table.get_key_value(key)?;
-        Some(Field { text: self.text, name: format!("{}{}", self.prefix, key.get_ref()), key: key.span(), value })
+        Some(Field { text: self.text, name: format!("{}{}", self.prefix, shown(key.get_ref())), key: key.span(), value })
     }
 
     /// The value of a key that must be there.
@@ -81,9 +86,9 @@ impl<'t> Fields<'t> {
 
     /// All values, in the order in which they stand in the file.
     pub(crate) fn all(&self) -> Vec<(&'t str, Field<'t>)> {
-        let field = |key: &'t Spanned<_>, value| Field {
+        let field = |key: &'t Spanned<DeString<'t>>, value| Field {
             text: self.text,
-            name: format!("{}{}", self.prefix, key.get_ref()),
+            name: format!("{}{}", self.prefix, shown(key.get_ref())),
             key: key.span(),
             value,
         };
@@ -224,6 +229,18 @@ impl<'t> Field<'t> {
     }
 }
 
+/// A key as errors name it: in quotes where it could not be written without.
+fn shown(key: &str) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if !key.is_empty() && key.len() <= SHOWN_MAX && key.bytes().all(bare) { key.to_owned() } else { quoted(key) }
+}
+
+/// A name as errors have it: in quotes, without control characters, and cut where it is longer than any name.
+pub(crate) fn quoted(name: &str) -> String {
+    let begin: String = name.chars().take(SHOWN_MAX).collect();
+    if begin.len() == name.len() { format!("{name:?}") } else { format!("{begin:?}…") }
+}
+
 /// What to do about an unknown key.
 fn suggestion(found: &str, known: &[&str]) -> String {
     match nearest(found, known) {
@@ -234,6 +251,10 @@ fn suggestion(found: &str, known: &[&str]) -> String {
 
 /// The nearest of some names, if one is near: at most a third of its letters differ, counting two swapped ones once.
 fn nearest<'n>(found: &str, names: &[&'n str]) -> Option<&'n str> {
+    // No name is half as long; the distance takes room for the product of both lengths.
+    if found.len() > NEAREST_BYTES_MAX {
+        return None;
+    }
     let folded = found.to_lowercase().replace('_', "-");
     let distance = |name: &str| strsim::damerau_levenshtein(&folded, name);
     names
@@ -248,6 +269,13 @@ fn nearest<'n>(found: &str, names: &[&'n str]) -> Option<&'n str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_of_odd_characters_is_shown_in_quotes_and_a_long_one_is_cut() {
+        assert_eq!(shown("stop-timeout"), "stop-timeout");
+        assert_eq!([shown(""), shown("a\nb"), shown("a b")], ["\"\"", "\"a\\nb\"", "\"a b\""]);
+        assert_eq!(shown(&"ä".repeat(65)), format!("\"{}\"…", "ä".repeat(64)));
+    }
 
     #[test]
     fn a_misspelt_key_finds_its_neighbour_and_a_strange_one_does_not() {

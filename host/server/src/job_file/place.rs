@@ -115,13 +115,16 @@ impl<'t> Text<'t> {
         Place { line: before.matches('\n').count() + 1, column }
     }
 
-    /// The text of a span; long or broken ones are cut.
+    /// The text of a span; long or broken ones are cut, control characters replaced.
     pub(crate) fn excerpt(&self, span: std::ops::Range<usize>) -> String {
         const SHOWN_MAX: usize = 60;
         let text = self.content.get(span).unwrap_or_default();
         let line = text.lines().next().unwrap_or_default();
         let shown: String = line.chars().take(SHOWN_MAX).collect();
-        if shown.len() == text.len() { shown } else { format!("{shown}…") }
+        let cut = if shown.len() == text.len() { "" } else { "…" };
+        // A text may hold tabs and the control characters behind ASCII, which a terminal would obey.
+        let plain: String = shown.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect();
+        plain + cut
     }
 
     /// Something wrong at a byte.

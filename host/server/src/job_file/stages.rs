@@ -8,7 +8,7 @@ use gregor_model::job::{Format, OnError, Sink, Source};
 use gregor_model::names::{JobName, PortName, StageName, StreamName};
 use toml::de::DeTable;
 
-use super::fields::{Field, Fields};
+use super::fields::{Field, Fields, quoted};
 use super::keys;
 use super::paths::{self, Target};
 use super::place::{At, JobFileError, Problem, Text};
@@ -96,7 +96,7 @@ fn read_list(around: Around<'_>, stages: &Field<'_>) -> Result<Vec<StageFile>, J
 fn read_one(around: Around<'_>, index: usize, (begin, table): (usize, &DeTable<'_>)) -> Result<StageFile, JobFileError> {
     let unnamed = format!("stage {}: ", index + 1);
     let name = table.get("name").and_then(|name| name.get_ref().as_str());
-    let prefix = name.map_or(unnamed, |name| format!("stage {name:?}: "));
+    let prefix = name.map_or(unnamed, |name| format!("stage {}: ", quoted(name)));
     let fields = Fields::open(around.text, (&prefix, begin), table, &keys::STAGE)?;
     let name = fields.require("name", STAGE_NAME)?.parse(STAGE_NAME, StageName::new)?;
     read(around, &fields, name)

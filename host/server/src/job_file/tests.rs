@@ -1,5 +1,6 @@
 //! Job files that are right, and what is read from them.
 
+mod fuzz;
 mod mistakes;
 
 use super::*;

@@ -38,6 +38,9 @@ pub(crate) enum KeepOrder {
     Merge(Vec<Link>),
 }
 
+/// Merges that share a part, at most, and only until they outgrow it: most are some kilobytes.
+const MERGES_A_PART: usize = 16;
+
 /// Whose chain it is.
 #[derive(Clone)]
 pub(crate) struct Kept {
@@ -110,23 +113,33 @@ struct Merged {
 impl Keeper {
     /// The body of the thread.
     pub(crate) fn serve(&self, work: &Receiver<Option<KeepWork>>) {
-        while let Ok(Some(first)) = work.recv() {
+        let mut next = None;
+        let mut ended = false;
+        while !ended && let Some(first) = next.take().or_else(|| work.recv().ok().flatten()) {
             let (tasks, result) = match first {
                 KeepWork::Base(kept, image, known) => {
-                    let result = if self.shutdown.begun() { Ok(None) } else { self.base(&kept, &image, &known).map(Some) };
+                    let result = self.base(&kept, &image, &known).map(KeepResult::Base);
                     image.discard();
-                    (vec![kept.task], result.map(|entry| entry.map(KeepResult::Base)))
+                    (vec![kept.task], result)
                 }
                 KeepWork::Merge(kept, links) => {
-                    let task = kept.task;
-                    let result = if self.shutdown.begun() { Ok(None) } else { self.merge(&kept, &links).map(Some) };
-                    (vec![task], result.map(|merges| merges.map(KeepResult::Merges)))
+                    let mut bytes: u64 = links.iter().map(Link::bytes).sum();
+                    let mut merges = vec![(kept, links)];
+                    while bytes < PART_BYTES && merges.len() < MERGES_A_PART && next.is_none() && !ended {
+                        match work.try_recv() {
+                            Ok(Some(KeepWork::Merge(kept, links))) => {
+                                bytes += links.iter().map(Link::bytes).sum::<u64>();
+                                merges.push((kept, links));
+                            }
+                            Ok(Some(other)) => next = Some(other),
+                            Ok(None) => ended = true,
+                            Err(_) => break,
+                        }
+                    }
+                    (merges.iter().map(|(kept, _)| kept.task).collect(), self.merge_all(&merges).map(KeepResult::Merges))
                 }
             };
-            let result = match result {
-                Ok(result) => result.unwrap_or(KeepResult::Nothing(None)),
-                Err(error) => KeepResult::Nothing(Some(error.to_string())),
-            };
+            let result = result.unwrap_or_else(|error| KeepResult::Nothing(Some(error.to_string())));
             if self.events.send(Event::Kept(tasks, result)).is_err() {
                 break;
             }
@@ -162,11 +175,20 @@ impl Keeper {
         Ok(BaseFile { name: file.name.clone(), object: ObjectRef { key, sha256 }, length })
     }
 
-    /// Merges links, and puts the result into a part.
-    fn merge(&self, kept: &Kept, links: &[Link]) -> Result<SavedMerges, RunError> {
+    /// Merges the links of several tasks, and puts the results into one part.
+    fn merge_all(&self, merges: &[(Kept, Vec<Link>)]) -> Result<SavedMerges, RunError> {
+        let merged: Result<Vec<Merged>, RunError> = merges.iter().map(|(kept, links)| self.merge(kept, links)).collect();
+        self.put(merged?)
+    }
+
+    /// Merges links into files.
+    fn merge(&self, kept: &Kept, links: &[Link]) -> Result<Merged, RunError> {
         let (Some(first), Some(last)) = (links.first(), links.last()) else {
             return Err(RunError::Failed(format!("task {}: no links were to be merged; please report it", kept.name)));
         };
+        if self.shutdown.begun() {
+            return Err(stopping());
+        }
         let mut inputs = Vec::new();
         let merged = self.fetch(kept, links, &mut inputs).and_then(|()| {
             let stem = format!("merged-{}", kept.task);
@@ -181,8 +203,7 @@ impl Keeper {
             let header = DeltaHeader { store, content: file.content, entries: file.entries, length: file.length, sha256: file.sha256 };
             delta.push((header, file));
         }
-        let saved = self.put(Merged { task: kept.id, first: first.first, last: last.segment, delta });
-        saved.inspect_err(|error| tracing::debug!(task = kept.name, %error, "merged deltas could not be saved"))
+        Ok(Merged { task: kept.id, first: first.first, last: last.segment, delta })
     }
 
     /// Fetches the deltas of links, the oldest first.
@@ -206,22 +227,25 @@ impl Keeper {
         Ok(())
     }
 
-    fn put(&self, merged: Merged) -> Result<SavedMerges, RunError> {
-        let Merged { task, first, last, delta } = merged;
+    fn put(&self, merged: Vec<Merged>) -> Result<SavedMerges, RunError> {
         let mut builder = PartBuilder::new(self.boot);
-        // No segment of a task has this number: deltas that were merged are of several.
-        let origin = Origin { task, attempt: Attempt(0), sequence: Sequence(0) };
-        let mut offsets = Vec::new();
-        for (header, file) in &delta {
-            let bytes = std::fs::read(&file.path)
-                .map_err(|error| RunError::Failed(format!("can't read back merged deltas {}: {error}", file.path.display())))?;
-            offsets.push(builder.len() as u64);
-            builder.delta(origin, header, &bytes);
-            remove(file);
+        let mut merges = Vec::new();
+        for Merged { task, first, last, delta } in merged {
+            // No segment of a task has this number: deltas that were merged are of several.
+            let origin = Origin { task, attempt: Attempt(0), sequence: Sequence(0) };
+            let mut offsets = Vec::new();
+            for (header, file) in &delta {
+                let bytes = std::fs::read(&file.path)
+                    .map_err(|error| RunError::Failed(format!("can't read back merged deltas {}: {error}", file.path.display())))?;
+                offsets.push(builder.len() as u64);
+                builder.delta(origin, header, &bytes);
+                remove(file);
+            }
+            let delta = delta.into_iter().map(|(header, _)| header).collect();
+            merges.push(SavedMerge { task, first, last, delta, offsets });
         }
         let part = if builder.is_empty() { None } else { Some(self.create_part(builder)?) };
-        let delta = delta.into_iter().map(|(header, _)| header).collect();
-        Ok(SavedMerges { part, merges: vec![SavedMerge { task, first, last, delta, offsets }] })
+        Ok(SavedMerges { part, merges })
     }
 
     fn create_part(&self, builder: PartBuilder) -> Result<SavedPart, RunError> {
@@ -245,8 +269,13 @@ impl Keeper {
         created?;
         let due = Duration::from_secs_f64(bytes_as_seconds(bytes.len() as u64, self.rate));
         self.shutdown.wait(due.saturating_sub(self.clock.now().saturating_sub(begun)));
-        if self.shutdown.begun() { Err(RunError::Failed("the job is stopping".to_owned())) } else { Ok(()) }
+        if self.shutdown.begun() { Err(stopping()) } else { Ok(()) }
     }
+}
+
+/// Why something is not finished that nobody waits for any more.
+fn stopping() -> RunError {
+    RunError::Failed("the job is stopping".to_owned())
 }
 
 /// Seconds that bytes may take; `PART_BYTES` at most, so that no stored number makes a wait of years.

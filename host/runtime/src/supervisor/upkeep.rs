@@ -12,8 +12,8 @@ use super::Supervisor;
 use crate::keep::{KeepOrder, KeepResult};
 use crate::ready::Urgency;
 
-/// Chains that are worked on at a time: one base uploads while the next is taken, merges are small.
-const KEPT_AT_ONCE: usize = 4;
+/// Chains that are worked on at a time: enough merges to share a part, few enough images to lie about on the disk.
+const KEPT_AT_ONCE: usize = 16;
 /// How long a chain rests after its upkeep has failed.
 const REST: Duration = Duration::from_secs(30);
 
@@ -22,8 +22,10 @@ const REST: Duration = Duration::from_secs(30);
 pub(super) struct Keeping {
     /// Wall-clock time when this process took over, in milliseconds since 1970.
     began_ms: u64,
-    /// Tasks whose chains are worked on, or wait for a manifest with the result.
+    /// Tasks whose chains are worked on.
     busy: BTreeSet<usize>,
+    /// Tasks whose result waits for a manifest.
+    waiting: BTreeSet<usize>,
     /// Tasks whose upkeep has failed, and until when they rest.
     resting: BTreeMap<usize, Duration>,
     /// Bases that wait for a manifest.
@@ -42,7 +44,7 @@ impl Keeping {
 }
 
 impl Supervisor {
-    /// Gives orders for chains that need it, after a confirmation.
+    /// Gives orders for chains that need it, after a confirmation and whenever one of those under way is through.
     pub(super) fn keep(&mut self) {
         let (now, now_ms) = (self.parts.clock.now(), self.parts.clock.wall_ms());
         self.keeping.resting.retain(|_, until| *until > now);
@@ -52,7 +54,8 @@ impl Supervisor {
                 break;
             }
             let index = (self.keeping.next + turn) % count.max(1);
-            if self.keeping.busy.contains(&index) || self.keeping.resting.contains_key(&index) {
+            let Keeping { busy, waiting, resting, .. } = &self.keeping;
+            if busy.contains(&index) || waiting.contains(&index) || resting.contains_key(&index) {
                 continue;
             }
             let Some(cell) = self.parts.cells.get(index) else { continue };
@@ -72,6 +75,10 @@ impl Supervisor {
 
     /// Takes in what came of an order.
     pub(super) fn take_kept(&mut self, tasks: &[usize], result: KeepResult) {
+        self.keeping.busy.retain(|task| !tasks.contains(task));
+        if !matches!(result, KeepResult::Nothing(_)) {
+            self.keeping.waiting.extend(tasks);
+        }
         match result {
             KeepResult::Base(entry) => self.keeping.bases.push(entry),
             KeepResult::Merges(merges) => self.keeping.merges.push(merges),
@@ -80,12 +87,10 @@ impl Supervisor {
                     tracing::info!(reason, "a task's chain could not be shortened; it is tried again");
                 }
                 let until = self.parts.clock.now() + REST;
-                for task in tasks {
-                    self.keeping.busy.remove(task);
-                    self.keeping.resting.insert(*task, until);
-                }
+                self.keeping.resting.extend(tasks.iter().map(|&task| (task, until)));
             }
         }
+        self.keep();
     }
 
     /// A manifest with bases and merged deltas is confirmed, or has left some of them out for ever.
@@ -94,7 +99,7 @@ impl Supervisor {
         let tasks: BTreeSet<_> = tasks.collect();
         for (index, cell) in self.parts.cells.iter().enumerate() {
             if tasks.contains(&cell.id) {
-                self.keeping.busy.remove(&index);
+                self.keeping.waiting.remove(&index);
             }
         }
         let files = bases.iter().flat_map(|entry| &entry.base.files).map(|file| &file.object.key);

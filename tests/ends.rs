@@ -138,6 +138,26 @@ fn the_end_of_the_stop_timeout_ends_a_call_that_never_ends() {
 }
 
 #[test]
+fn a_job_that_stops_at_a_record_keeps_all_that_comes_before_it() {
+    let line = |at: u32| if at == 1_700 { "trigger\n".to_owned() } else { format!("line {at}\n") };
+    let before: String = (0..1_700).map(line).collect();
+    for mode in ["error-poison", "trap", "reject-dead-letter"] {
+        // Nothing but the end asks for a checkpoint.
+        let more = format!("config = {{ mode = \"{mode}\", trigger = \"trigger\" }}\ncheckpoint = {{ interval = \"1 h\" }}");
+        let lab = Lab::with_job(&jobs::lines("hostile/hostile", &more));
+        lab.write("in/a.txt", (0..3_000).map(line).collect::<String>());
+        let place = format!("byte {} of a.txt", before.len());
+        for run in 0..2 {
+            let ended = lab.run(&[]).code(1).says(&place);
+            assert_eq!(ended.resumed().is_some(), run == 1, "{mode}:\n{}", ended.stderr);
+            let content: Vec<u8> = output::by_task(&lab.path("out")).into_values().flatten().collect();
+            assert!(content == before.as_bytes(), "{mode}: {} bytes, {} come before the record", content.len(), before.len());
+            assert!(!lab.path("out/_SUCCESS").exists());
+        }
+    }
+}
+
+#[test]
 fn two_jobs_share_a_data_folder_one_after_the_other() {
     let (lab, _) = finished("two_jobs_share_a_data_folder_one_after_the_other");
     let before = output::files(&lab.path("out"));

@@ -46,6 +46,8 @@ pub(crate) enum Event {
     Succeeded,
     /// Something came, or nothing, of what was ordered for these tasks' chains.
     Kept(Vec<usize>, KeepResult),
+    /// A task can't go on, for a reason that lies in a record or in its guest; it is whole, and takes no more input.
+    GaveUp(RunError),
     /// The job can't go on.
     Failed(RunError),
 }

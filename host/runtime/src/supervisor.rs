@@ -112,6 +112,8 @@ pub(crate) struct Supervisor {
     releasing: BTreeSet<(TaskId, u16, String)>,
     success: Success,
     stopping: Stopping,
+    /// Why the job ends once it has stopped.
+    failure: Option<RunError>,
     last_decision: Duration,
     last_confirmed: Duration,
     timers: Vec<(Duration, usize)>,
@@ -135,6 +137,7 @@ impl Supervisor {
             releasing: BTreeSet::new(),
             success: Success::Open,
             stopping: Stopping::No,
+            failure: None,
             last_decision: now,
             last_confirmed: now,
             timers: Vec::new(),
@@ -150,8 +153,17 @@ impl Supervisor {
     /// Runs until the job is finished or stopped. `runs` are the confirmed runs that readers have not read.
     ///
     /// # Errors
-    /// The job can't go on; it stands at its last confirmed checkpoint.
+    /// The job can't go on; it stands at its last confirmed checkpoint. Of several reasons the first is told.
     pub(crate) fn run(&mut self, runs: Vec<PublishedRun>) -> Result<Ended, RunError> {
+        let ended = self.supervise(runs);
+        let Some(first) = self.failure.take() else { return ended };
+        if let Err(error) = ended {
+            tracing::warn!(%error, "no last checkpoint was taken");
+        }
+        Err(first)
+    }
+
+    fn supervise(&mut self, runs: Vec<PublishedRun>) -> Result<Ended, RunError> {
         self.progress.records = self.progress().records;
         // All of them before the first one runs: a worker holds its task for a whole turn.
         self.parts.cells.iter().for_each(|cell| cell.task().begin());
@@ -269,6 +281,7 @@ impl Supervisor {
                 self.take_kept(&tasks, result);
                 Ok(())
             }
+            Event::GaveUp(error) => self.give_up(error),
             Event::Failed(error) => Err(error),
         }
     }

@@ -52,6 +52,13 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Ends the job for a task that can't go on, as a stop does: a last checkpoint keeps what came before.
+    pub(super) fn give_up(&mut self, error: RunError) -> Result<(), RunError> {
+        // Others may follow from the first one.
+        self.failure.get_or_insert(error);
+        if self.stopping == Stopping::No { self.stop(Command::Stop) } else { Ok(()) }
+    }
+
     /// Closes the inputs of all tasks, and says until when the job may take to end.
     pub(super) fn stop(&mut self, command: Command) -> Result<(), RunError> {
         let now = self.parts.clock.now();

@@ -35,6 +35,20 @@ pub(super) enum Work {
     End,
 }
 
+/// Why a task does not go on.
+pub(super) enum Fault {
+    /// A record, or the guest, is at fault, and nothing of the call was kept: what came before it may still be confirmed.
+    Guest(RunError),
+    /// The host is.
+    Host(RunError),
+}
+
+impl From<RunError> for Fault {
+    fn from(error: RunError) -> Self {
+        Self::Host(error)
+    }
+}
+
 /// How work went.
 pub(super) enum Done {
     /// All of it is worked off.
@@ -47,7 +61,7 @@ pub(super) enum Done {
 
 impl Task {
     /// Works on an item of an input.
-    pub(super) fn work_on_item(&mut self, input: usize, item: Item, cell: &Cell) -> Result<Done, RunError> {
+    pub(super) fn work_on_item(&mut self, input: usize, item: Item, cell: &Cell) -> Result<Done, Fault> {
         match item {
             Item::Batch(batch) => {
                 let ranges = vec![(0..batch.columns.len(), 0)];
@@ -72,23 +86,19 @@ impl Task {
     }
 
     /// Goes on with work that was put off.
-    pub(super) fn work_again(&mut self, input: usize, work: Work, cell: &Cell) -> Result<Done, RunError> {
+    pub(super) fn work_again(&mut self, input: usize, work: Work, cell: &Cell) -> Result<Done, Fault> {
         match work {
             Work::Batch { batch, ranges } => self.work_on_batch(input, (batch, ranges), cell),
             Work::End => self.work_on_end(input),
         }
     }
 
-    fn work_on_batch(
-        &mut self,
-        input: usize,
-        (batch, mut ranges): (Batch, Vec<(Range<usize>, u32)>),
-        cell: &Cell,
-    ) -> Result<Done, RunError> {
+    fn work_on_batch(&mut self, input: usize, (batch, mut ranges): (Batch, Vec<(Range<usize>, u32)>), cell: &Cell) -> Result<Done, Fault> {
         while let Some((range, tried)) = ranges.pop() {
-            match self.process(input, &batch, range.clone()) {
+            let answer = self.process(input, &batch, range.clone());
+            match answer.and_then(|rejections| self.judge_rejections(rejections)) {
                 Ok(rejections) => {
-                    self.take_rejections(&batch, (range.start, rejections), cell)?;
+                    take_rejections(&rejections, cell);
                     self.instance()?.services().commit();
                     self.move_to(input, &batch, range);
                 }
@@ -109,8 +119,11 @@ impl Task {
                         }
                     }
                 }
-                Err(CallError::Fatal(reason)) => return Err(self.failed(format!("the task gave up: {reason}"))),
-                Err(CallError::Broken(reason)) => return Err(self.failed(reason)),
+                Err(CallError::Fatal(reason)) => {
+                    self.instance()?.services().rollback();
+                    return Err(Fault::Guest(self.failed(format!("the task gave up: {reason}"))));
+                }
+                Err(CallError::Broken(reason)) => return Err(self.failed(reason).into()),
             }
             // A batch full of failing records takes long: a freeze or a stop comes in between, positions are right after each range.
             if !ranges.is_empty() && cell.is_ordered() {
@@ -123,7 +136,7 @@ impl Task {
     }
 
     /// Calls `on-end` once.
-    pub(super) fn work_on_end(&mut self, input: usize) -> Result<Done, RunError> {
+    pub(super) fn work_on_end(&mut self, input: usize) -> Result<Done, Fault> {
         let (context, number) = (self.context(input, u64::MAX), u32::try_from(input).unwrap_or(u32::MAX));
         let last_timestamp = self.inputs.get(input).map_or(0, |input| input.progress.last_timestamp);
         let instance = self.instance()?;
@@ -147,9 +160,11 @@ impl Task {
                 self.put_off(&reason)?;
                 Ok(Done::Later(Work::End))
             }
-            Err(CallError::Poison(reason) | CallError::Fatal(reason) | CallError::Broken(reason)) => {
-                Err(self.failed(format!("on-end of input {:?} failed: {reason}", self.port(input))))
+            Err(CallError::Poison(reason) | CallError::Fatal(reason)) => {
+                instance.services().rollback();
+                Err(Fault::Guest(self.failed(format!("on-end of input {:?} failed: {reason}", self.port(input)))))
             }
+            Err(CallError::Broken(reason)) => Err(self.failed(format!("on-end of input {:?} failed: {reason}", self.port(input))).into()),
         }
     }
 
@@ -172,38 +187,32 @@ impl Task {
         CallContext { now_ms, seed: Digest::of(text.as_bytes()).0 }
     }
 
-    fn take_rejections(&mut self, batch: &Batch, (start, rejections): (usize, Vec<Rejection>), cell: &Cell) -> Result<(), RunError> {
-        for rejection in rejections {
-            let record = start + usize::try_from(rejection.index).unwrap_or(usize::MAX);
-            match rejection.action {
-                Disposition::Skip => {
-                    cell.figures.skipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                }
-                Disposition::DeadLetter => {
-                    let offset = batch.columns.offsets.get(record).copied().unwrap_or(0);
-                    self.leave_out(1, cell, &format!("the task rejects the record at offset {offset}: {}", rejection.reason))?;
-                }
-            }
+    /// Under `on-error = "stop"`, a record that the task gives up is one at fault like any other: the batch is bisected, so that what comes before
+    /// it is kept.
+    fn judge_rejections(&self, rejections: Vec<Rejection>) -> Result<Vec<Rejection>, CallError> {
+        let given_up = |rejection: &&Rejection| rejection.action == Disposition::DeadLetter && self.on_error() == OnError::Stop;
+        match rejections.iter().find(given_up) {
+            Some(rejection) => Err(CallError::Poison(format!("the task rejects it: {}", rejection.reason))),
+            None => Ok(rejections),
         }
-        Ok(())
     }
 
     /// Follows `on-error` for records at fault.
-    fn leave_out(&self, records: u64, cell: &Cell, reason: &str) -> Result<(), RunError> {
+    fn leave_out(&self, records: u64, cell: &Cell, reason: &str) -> Result<(), Fault> {
         match self.on_error() {
             OnError::Skip => {
                 cell.figures.skipped.fetch_add(records, std::sync::atomic::Ordering::Relaxed);
                 Ok(())
             }
-            OnError::Stop => Err(self.failed(format!("{reason}; mend the task or the record, or set on-error = \"skip\""))),
+            OnError::Stop => Err(Fault::Guest(self.failed(format!("{reason}; mend the task or the record, or set on-error = \"skip\"")))),
         }
     }
 
     /// Puts work off, for a while that doubles.
-    fn put_off(&mut self, reason: &str) -> Result<(), RunError> {
+    fn put_off(&mut self, reason: &str) -> Result<(), Fault> {
         let tried = self.retry.tried;
         if tried >= RETRYABLE_TRIES {
-            return Err(self.failed(format!("still failing after {tried} tries: {reason}")));
+            return Err(Fault::Guest(self.failed(format!("still failing after {tried} tries: {reason}"))));
         }
         self.retry.tried += 1;
         self.retry.not_before = self.shared.clock.now() + RETRYABLE_WAIT * 2_u32.pow(tried);
@@ -251,4 +260,9 @@ impl Task {
     fn port(&self, input: usize) -> &str {
         self.identity.stage.inputs.get(input).map_or("?", |input| input.port.as_str())
     }
+}
+
+/// Counts what the task leaves out.
+fn take_rejections(rejections: &[Rejection], cell: &Cell) {
+    cell.figures.skipped.fetch_add(rejections.len() as u64, std::sync::atomic::Ordering::Relaxed);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use gregor_model::segment::OnEnd;
 use gregor_state::Slot;
 
-use super::call::Done;
+use super::call::{Done, Fault};
 use super::{Applying, Flight, Origin, Task};
 use crate::cell::{Cell, ConfirmedSegment, Figures, Orders};
 use crate::event::Event;
@@ -41,7 +41,11 @@ impl Task {
             if cell.is_ordered() {
                 self.obey(cell)?;
             }
-            match self.step(cell)? {
+            let step = self.step(cell).or_else(|fault| match fault {
+                Fault::Guest(error) => Ok(self.give_up(error)),
+                Fault::Host(error) => Err(error),
+            })?;
+            match step {
                 Step::Worked => {}
                 Step::Soon => {
                     turn = Turn::Park;
@@ -120,7 +124,16 @@ impl Task {
         Ok(())
     }
 
-    fn step(&mut self, cell: &Cell) -> Result<Step, RunError> {
+    /// Takes no more input: the job ends with this error, after a last checkpoint that holds all that came before.
+    fn give_up(&mut self, error: RunError) -> Step {
+        self.closed = true;
+        self.retry.item = None;
+        // A send fails only when the job is over.
+        drop(self.shared.events.send(Event::GaveUp(error)));
+        Step::Idle
+    }
+
+    fn step(&mut self, cell: &Cell) -> Result<Step, Fault> {
         if self.closed {
             return Ok(Step::Idle);
         }
@@ -153,7 +166,7 @@ impl Task {
         Ok(if soon { Step::Soon } else { Step::Idle })
     }
 
-    fn step_again(&mut self, cell: &Cell) -> Result<Step, RunError> {
+    fn step_again(&mut self, cell: &Cell) -> Result<Step, Fault> {
         let now = self.shared.clock.now();
         if now < self.retry.not_before {
             let after = self.retry.not_before - now;

@@ -10,8 +10,14 @@ use gregor_model::document::Kind;
 use gregor_model::history::{DeltaLink, Link, LivePart, TaskHistory};
 use gregor_model::job::{CheckpointSettings, Format, Input, Job, OnError, Output, Sink, Source, Stage, Store};
 use gregor_model::limits::Limits;
-use gregor_model::manifest::{Base, BaseEntry, BaseFile, Full, Head, MANIFEST, Manifest, ManifestRef, MergeEntry, ObjectRef, PAGE, PageRef, PartEntry, PartRange, Place, Release, SegmentEntry, Times};
-use gregor_model::names::{Attempt, Boot, Branch, CheckpointNumber, HostId, Incarnation, JobName, PortName, Sequence, StageName, StoreName, StreamName, TaskId, Term};
+use gregor_model::manifest::{
+    Base, BaseEntry, BaseFile, Full, Head, MANIFEST, Manifest, ManifestRef, MergeEntry, ObjectRef, PAGE, PageRef, PartEntry, PartRange,
+    Place, Release, SegmentEntry, Times,
+};
+use gregor_model::names::{
+    Attempt, Boot, Branch, CheckpointNumber, HostId, Incarnation, JobName, PortName, Sequence, StageName, StoreName, StreamName, TaskId,
+    Term,
+};
 use gregor_model::part::{DeltaAt, FOOTER, Footer, FooterAt, RunAt};
 use gregor_model::plan::{PLAN, Plan, PlannedFile, Split};
 use gregor_model::segment::{DeltaContent, DeltaHeader, FileHeader, InputProgress, OnEnd, Position, Run, RunsHeader, SegmentHeader};

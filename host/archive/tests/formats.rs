@@ -112,6 +112,7 @@ fn manifest(number: u64) -> Manifest {
         }],
         bases: vec![],
         merges: vec![],
+        times: None,
     }
 }
 

@@ -187,7 +187,10 @@ async fn find(register: &Register, archive: &dyn Store, number: Option<Checkpoin
                 "checkpoint {number} is {status}, so it has no manifest; see `gregor checkpoint list`"
             )));
         }
-        None => in_chain(archive, latest, number).await?,
+        None => match register.restore_point(number) {
+            Some(named) => named.object,
+            None => in_chain(archive, latest, number).await?,
+        },
     };
     let stored = Stored::read(archive, &object).await?;
     let created_at_ms = stored.manifest.created_at_ms;

@@ -185,7 +185,7 @@ mod tests {
         check(&["doctr"], "'doctor'");
         check(&["checkpoint", "show", "job.toml", "7"], "number: Some(7)");
         check(&["checkpoint", "restore", "7", "job.toml"], "number: 7");
-        check(&["checkpoint", "restore", "job.toml"], "<JOB.toml>");
+        check(&["checkpoint", "restore", "job.toml"], "invalid value 'job.toml' for '<N>'");
         check(&["checkpoint", "collect", "job.toml", "--grace", "0 s"], "grace: Some(0ns)");
         check(&["checkpoint", "collect", "job.toml", "--grace", "soon"], "expected a duration such as");
         check(&["savepoint", "create", "before_it-1", "job.toml", "--checkpoint", "3"], "checkpoint: Some(3)");

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use gregor_archive::{ArchiveError, Store, read_footer};
-use gregor_model::manifest::{BaseEntry, Full, Manifest, MergeEntry, PageRef, PartEntry, Release, SegmentEntry};
+use gregor_model::manifest::{BaseEntry, Full, Manifest, MergeEntry, PageRef, PartEntry, Release, SegmentEntry, Times};
 use gregor_model::names::TaskId;
 use gregor_model::seal::origin_of;
 use gregor_model::segment::{DeltaHeader, InputProgress, OnEnd, Position};
@@ -67,6 +67,7 @@ pub(super) struct Shown<'f> {
     incarnation: String,
     branch: u64,
     term: u64,
+    times: Option<Times>,
     predecessor: Option<Predecessor<'f>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pages: Option<&'f [PageRef]>,
@@ -102,6 +103,7 @@ impl<'f> Shown<'f> {
                 manifest: &before.object.key,
                 sha256: before.object.sha256.to_string(),
             }),
+            times: manifest.times,
             pages: manifest.pages.as_deref(),
             full: manifest.full.as_ref(),
             segments: &manifest.segments,
@@ -132,11 +134,15 @@ pub(super) fn text(found: &Found, stages: &[&str]) -> String {
 
 fn head(found: &Found) -> Vec<Vec<String>> {
     let (entry, manifest) = (&found.entry, &found.manifest);
+    let times = manifest
+        .times
+        .map_or_else(|| "not known".to_owned(), |times| format!("created in {} ms, saved in {} ms", times.create_ms, times.save_ms));
     let before = manifest.predecessor.as_ref().map_or_else(|| "none".to_owned(), |before| before.number.to_string());
     let rows = [
         ("checkpoint", entry.number.to_string()),
         ("created at", entry.created_at.clone()),
         ("status", entry.status.to_owned()),
+        ("steps", times),
         ("kind", entry.kind.to_owned()),
         ("bytes", entry.bytes.to_string()),
         ("manifest", entry.manifest.clone().unwrap_or_default()),

@@ -213,7 +213,9 @@ pub(crate) fn go_on(mut history: History) {
             let _ = (input.records + (1 << 32), input.bytes + (1 << 48));
         }
     }
-    let _ = history.objects().keys().map(|key| (keys.owner(key), number_of_manifest(key))).count();
+    for key in history.objects().keys() {
+        let _ = (keys.owner(key), number_of_manifest(key));
+    }
     for live in &history.parts {
         // As readers of a stream reckon.
         let heads = live.part.ranges.iter().map(|range| (range.first_offset + range.records, range.first_offset)).collect::<Vec<_>>();

@@ -10,14 +10,22 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
 
-use crate::harness::lab::{Lab, remove};
+use crate::harness::lab::{Lab, files_below, remove};
+use crate::harness::ledger::{Ledger, RECORDS, SHORT_CHAINS};
 use crate::harness::{clock, corpus, jobs, output, seed};
 
-/// A job that was killed half-way, a copy of what it left, and its input.
+/// A job that was killed half-way, a copy of what it left, and what it shall come to.
 struct Killed {
-    lab: Lab,
-    text: Vec<u8>,
+    job: KilledJob,
     random: StdRng,
+}
+
+/// Which job it is.
+enum KilledJob {
+    /// It counts the words of a text.
+    Words(Lab, Vec<u8>),
+    /// It has bases, merged deltas and a full manifest.
+    Ledger(Ledger),
 }
 
 /// What becomes of an object.
@@ -27,6 +35,8 @@ enum Harm {
     Cut,
     Empty,
     Delete,
+    /// It is replaced by another one of its kind.
+    Swap,
 }
 
 /// What a job makes of it.
@@ -35,7 +45,7 @@ enum Outcome {
     Harmless,
 }
 
-const HARMS: [Harm; 4] = [Harm::Flip, Harm::Cut, Harm::Empty, Harm::Delete];
+const HARMS: [Harm; 5] = [Harm::Flip, Harm::Cut, Harm::Empty, Harm::Delete, Harm::Swap];
 
 impl Killed {
     fn new(test: &str) -> Self {
@@ -50,22 +60,42 @@ impl Killed {
         });
         host.signal(Signal::KILL);
         assert_eq!(host.end().signal, Some(9));
-        lab.replace("data", "then/data");
-        lab.replace("out", "then/out");
-        Self { lab, text, random }
+        Self::keep(KilledJob::Words(lab, text), random)
+    }
+
+    fn with_bases(test: &str) -> Self {
+        let mut random = seed::random(test);
+        let ledger = Ledger::new(&mut random, SHORT_CHAINS, RECORDS);
+        ledger.killed(&[], |host| host.confirmed() >= Some(66));
+        Self::keep(KilledJob::Ledger(ledger), random)
+    }
+
+    fn keep(job: KilledJob, random: StdRng) -> Self {
+        let killed = Self { job, random };
+        for name in ["data", "out"] {
+            killed.lab().replace(name, &format!("then/{name}"));
+        }
+        killed
+    }
+
+    fn lab(&self) -> &Lab {
+        match &self.job {
+            KilledJob::Words(lab, _) => lab,
+            KilledJob::Ledger(ledger) => &ledger.lab,
+        }
     }
 
     /// Puts all back as it was when the job was killed; without the local store, so that all must come from the archive.
     fn restore(&self) {
         for name in ["data", "out"] {
-            self.lab.replace(&format!("then/{name}"), name);
+            self.lab().replace(&format!("then/{name}"), name);
         }
-        remove(&self.lab.path("data/state"));
+        remove(&self.lab().path("data/state"));
     }
 
     /// The objects of the archive, by their keys.
     fn objects(&self) -> Vec<String> {
-        let folder = self.lab.path("then/data/archive");
+        let folder = self.lab().path("then/data/archive");
         let mut files = Vec::new();
         walk(&folder, &mut files);
         files.iter().map(|file| file.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned()).collect()
@@ -81,6 +111,11 @@ impl Killed {
             Harm::Cut => bytes.truncate(self.random.random_range(1..bytes.len())),
             Harm::Empty => bytes.clear(),
             Harm::Delete => return fs::remove_file(file).unwrap(),
+            Harm::Swap => {
+                let others = files_below(file.parent().unwrap()).into_iter().map(|other| fs::read(other).unwrap());
+                // Where there is no other of its kind, one that is longer.
+                bytes = others.filter(|other| *other != bytes).last().unwrap_or_else(|| [&bytes[..], b"x"].concat());
+            }
         }
         fs::write(file, bytes).unwrap();
     }
@@ -88,13 +123,17 @@ impl Killed {
     /// Harms an object and runs the job; what is wrong with how that went.
     fn outcome(&mut self, key: &str, harm: Harm) -> Result<Outcome, String> {
         self.restore();
-        self.harm(&self.lab.path("data/archive").join(key), harm);
-        let before = content(&self.lab);
-        let ended = self.lab.run(&[]);
-        let mut touched = touched(&before, &content(&self.lab));
-        if kind(key) == "parts" {
-            // Parts are read by the tasks that need them, while others go on: what was there stays as it was, the register goes forward only.
-            touched.retain(|path| before.contains_key(path) && !went_forward(before.get(path), fs::read(path).ok().as_ref()));
+        self.harm(&self.lab().path("data/archive").join(key), harm);
+        let before = content(self.lab());
+        let ended = self.lab().run(&[]);
+        let mut touched = touched(&before, &content(self.lab()));
+        if ["parts", "bases"].contains(&kind(key)) {
+            // They are read by the tasks that need them, while others go on: what was there stays as it was, the register goes forward only, and
+            // what dead processes left unfinished goes at every start.
+            let unfinished = |path: &Path| path.extension().is_some_and(|ending| ending == "tmp");
+            touched.retain(|path| {
+                before.contains_key(path) && !unfinished(path) && !went_forward(before.get(path), fs::read(path).ok().as_ref())
+            });
         }
         match ended.code {
             Some(3) if !ended.stderr.contains(key) => Err(format!("the object is not named: {}", ended.stderr)),
@@ -111,8 +150,13 @@ impl Killed {
 
     #[track_caller]
     fn exact(&self) {
-        output::complete(&self.lab.path("out"));
-        corpus::same(&output::counts(&self.lab.path("out")), &corpus::count([self.text.as_slice()]));
+        match &self.job {
+            KilledJob::Words(lab, text) => {
+                output::complete(&lab.path("out"));
+                corpus::same(&output::counts(&lab.path("out")), &corpus::count([text.as_slice()]));
+            }
+            KilledJob::Ledger(ledger) => ledger.exact(),
+        }
     }
 }
 
@@ -157,6 +201,26 @@ fn touched(before: &BTreeMap<PathBuf, Vec<u8>>, after: &BTreeMap<PathBuf, Vec<u8
 #[test]
 fn an_altered_object_of_the_archive_is_refused_by_name_and_nothing_is_touched() {
     let mut killed = Killed::new("an_altered_object_of_the_archive_is_refused_by_name_and_nothing_is_touched");
+    let kinds = harm_all(&mut killed);
+    for always in ["specs", "plans", "manifests"] {
+        assert!(kinds.get(always).is_some_and(|&(refused, harmless)| refused > 0 && harmless == 0), "{always}: {kinds:?}");
+    }
+    for sometimes in ["parts", "marker"] {
+        assert!(kinds.get(sometimes).is_some_and(|&(refused, _)| refused > 0), "{sometimes}: {kinds:?}");
+    }
+}
+
+#[test]
+fn altered_bases_merged_deltas_and_pages_are_refused_by_name_and_nothing_is_touched() {
+    let mut killed = Killed::with_bases("altered_bases_merged_deltas_and_pages_are_refused_by_name_and_nothing_is_touched");
+    let kinds = harm_all(&mut killed);
+    for kind in ["specs", "plans", "manifests", "parts", "marker", "bases", "pages"] {
+        assert!(kinds.get(kind).is_some_and(|&(refused, _)| refused > 0), "{kind}: {kinds:?}");
+    }
+}
+
+/// Harms some objects of each kind in all ways; how many were refused and how many did no harm, by kind.
+fn harm_all(killed: &mut Killed) -> BTreeMap<String, (u32, u32)> {
     let mut kinds: BTreeMap<String, (u32, u32)> = BTreeMap::new();
     let mut wrong = Vec::new();
     for key in chosen(&killed.objects()) {
@@ -171,15 +235,10 @@ fn an_altered_object_of_the_archive_is_refused_by_name_and_nothing_is_touched() 
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("(refused, harmless) by kind: {kinds:?}");
-    for always in ["specs", "plans", "manifests"] {
-        assert!(kinds.get(always).is_some_and(|&(refused, harmless)| refused > 0 && harmless == 0), "{always}: {kinds:?}");
-    }
-    for sometimes in ["parts", "marker"] {
-        assert!(kinds.get(sometimes).is_some_and(|&(refused, _)| refused > 0), "{sometimes}: {kinds:?}");
-    }
     killed.restore();
-    killed.lab.run(&[]).code(0);
+    killed.lab().run(&[]).code(0);
     killed.exact();
+    kinds
 }
 
 /// Of each kind the first, the last and one between.
@@ -201,24 +260,28 @@ fn chosen(keys: &[String]) -> Vec<String> {
 fn an_altered_register_is_refused_and_a_lost_one_is_noticed() {
     let mut killed = Killed::new("an_altered_register_is_refused_and_a_lost_one_is_noticed");
     let mut files = Vec::new();
-    walk(&killed.lab.path("data/coordination"), &mut files);
+    walk(&killed.lab().path("data/coordination"), &mut files);
     let register = files.into_iter().find(|file| fs::read(file).unwrap().starts_with(b"gregor register ")).expect("a register");
     for harm in HARMS {
+        if harm == Harm::Swap {
+            // There is one register.
+            continue;
+        }
         for _ in 0..if harm == Harm::Flip { 20 } else { 1 } {
             killed.restore();
             killed.harm(&register, harm);
-            let before = content(&killed.lab);
-            let ended = killed.lab.run(&[]);
+            let before = content(killed.lab());
+            let ended = killed.lab().run(&[]);
             assert_eq!(ended.code, Some(3), "{harm:?} of the register:\n{}", ended.stderr);
-            assert_eq!(touched(&before, &content(&killed.lab)), Vec::<PathBuf>::new(), "{harm:?} of the register:\n{}", ended.stderr);
+            assert_eq!(touched(&before, &content(killed.lab())), Vec::<PathBuf>::new(), "{harm:?} of the register:\n{}", ended.stderr);
         }
     }
     // The whole folder gone, while the archive remembers: coordination lost its data.
     killed.restore();
-    remove(&killed.lab.path("data/coordination"));
-    killed.lab.run(&[]).code(3);
+    remove(&killed.lab().path("data/coordination"));
+    killed.lab().run(&[]).code(3);
     killed.restore();
-    killed.lab.run(&[]).code(0);
+    killed.lab().run(&[]).code(0);
     killed.exact();
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod corpus;
 pub(crate) mod host;
 pub(crate) mod jobs;
 pub(crate) mod lab;
+pub(crate) mod ledger;
 pub(crate) mod output;
 pub(crate) mod seed;
 

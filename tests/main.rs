@@ -4,8 +4,10 @@
 #![cfg(test)]
 
 mod altered;
+mod archive_faults;
 mod bad_guests;
 mod bad_input;
+mod bases;
 mod cases;
 mod changed;
 mod collect;
@@ -13,6 +15,7 @@ mod components;
 mod disk;
 mod ends;
 mod formats;
+mod going_back;
 mod harness;
 mod kills;
 mod large;

@@ -1,9 +1,11 @@
 //! Every durable step of a small job: made to fail before or after it happened, and the process killed before and after it. What the next run leaves must be what an
-//! undisturbed one leaves. Steps are numbered by one seam in the host, so none can be forgotten here. Refuses to sample.
+//! undisturbed one leaves. Steps are numbered by one seam in the host, so none can be forgotten here. Refuses to sample, but for the job with bases and
+//! collection: of its hundreds of steps there are some of each kind.
 
 use rand::Rng;
 
 use crate::harness::lab::{Lab, remove};
+use crate::harness::ledger::{Ledger, RECORDS, SHORT_CHAINS};
 use crate::harness::{clock, corpus, jobs, output, seed};
 
 /// Numbers beyond the last step of any run seen that are tried before a test believes that there are no more: runs differ by timing.
@@ -156,4 +158,115 @@ fn every_durable_step_of_a_recovery_may_fail() {
 #[test]
 fn every_durable_step_of_a_recovery_from_the_archive_may_fail() {
     check_recovery("every_durable_step_of_a_recovery_from_the_archive_may_fail", |lab| remove(&lab.path("data/state")));
+}
+
+/// All kinds of steps, by their names, and how many of each are tried: more of those that do different things.
+const KINDS: [(&str, u32); 10] = [
+    ("archive-put", 4),
+    ("archive-delete", 3),
+    ("register-write", 2),
+    ("output-write", 1),
+    ("output-release", 1),
+    ("delta-write", 2),
+    ("delta-apply", 2),
+    ("store-mark", 2),
+    ("store-wipe", 1),
+    ("store-restore", 2),
+];
+
+/// A job killed before its first full manifest, with bases and merged deltas, that collects what is not needed: each start recovers, and goes on
+/// over bases, merges, a full manifest and a collection.
+fn check_upkeep(test: &str, fault: &str) {
+    let mut random = seed::random(test);
+    let ledger = Ledger::new(&mut random, &format!("{SHORT_CHAINS}\ncollect-grace = \"0 s\"\ncollect-rate = 100000"), RECORDS);
+    ledger.killed_at(56, &[]);
+    for name in ["data", "out"] {
+        ledger.lab.replace(name, &format!("then/{name}"));
+    }
+    let prepare = |kind: &str| {
+        for name in ["data", "out"] {
+            ledger.lab.replace(&format!("then/{name}"), name);
+        }
+        // Only who lacks its store wipes and restores it.
+        if ["store-wipe", "store-restore"].contains(&kind) {
+            remove(&ledger.lab.path("data/state"));
+        }
+    };
+    let mut hits = 0;
+    for (kind, times) in KINDS {
+        prepare(kind);
+        let undisturbed = ledger.lab.run(&["--count-steps"]).code(0);
+        let count = undisturbed.figure(&format!("{kind}=")).expect("--count-steps says how many of each kind");
+        assert!(count > 0, "no step {kind} is taken");
+        for _ in 0..times {
+            prepare(kind);
+            let chosen = format!("{fault}:{kind}/{}", random.random_range(1..=count));
+            let ended = ledger.lab.run(&["--fault", &chosen]);
+            let told = format!("{chosen} of {count} ended with {:?}, signal {:?}:\n{}", ended.code, ended.signal, ended.stderr);
+            assert!(matches!((ended.code, ended.signal), (Some(0 | 1), None) | (None, Some(9))), "{told}");
+            assert!(ended.code != Some(1) || ended.stderr.contains("was made to fail"), "another failure: {told}");
+            hits += u32::from(ended.code != Some(0));
+            let again = ledger.lab.run(&[]);
+            assert_eq!(again.code, Some(0), "the run after {told}\n--- and then:\n{}", again.stderr);
+            ledger.exact();
+            ledger.lab.gregor(&["checkpoint", "verify", "job.toml", "--data", "data"]).code(0);
+        }
+    }
+    // One that is tried again, or whose failure only postpones, ends no process.
+    let least = if fault.starts_with("kill") { 12 } else { 3 };
+    println!("{fault}: {hits} processes were ended");
+    assert!(hits >= least, "{fault}: only {hits} processes were ended");
+}
+
+#[test]
+fn steps_of_upkeep_and_collection_may_fail() {
+    check_upkeep("steps_of_upkeep_and_collection_may_fail", "fail");
+}
+
+#[test]
+fn steps_of_upkeep_and_collection_may_happen_and_be_taken_for_failed() {
+    check_upkeep("steps_of_upkeep_and_collection_may_happen_and_be_taken_for_failed", "fail-after");
+}
+
+#[test]
+fn the_process_may_die_before_steps_of_upkeep_and_collection() {
+    check_upkeep("the_process_may_die_before_steps_of_upkeep_and_collection", "kill-before");
+}
+
+#[test]
+fn the_process_may_die_after_steps_of_upkeep_and_collection() {
+    check_upkeep("the_process_may_die_after_steps_of_upkeep_and_collection", "kill-after");
+}
+
+#[test]
+fn a_collector_that_is_killed_at_any_step_does_no_harm() {
+    let mut random = seed::random("a_collector_that_is_killed_at_any_step_does_no_harm");
+    let ledger = Ledger::new(&mut random, SHORT_CHAINS, RECORDS);
+    ledger.killed_at(66, &[]);
+    let collect =
+        |more: &[&str]| ledger.lab.gregor(&[&["checkpoint", "collect", "job.toml", "--data", "data", "--grace", "0 s"], more].concat());
+    ledger.lab.replace("data", "then/data");
+    let mut deaths = 0;
+    // Each goes on where the one before has died.
+    for fault in ["kill-before", "kill-after"] {
+        ledger.lab.replace("then/data", "data");
+        for round in 0.. {
+            let ended = collect(&["--fault", &format!("{fault}:archive-delete/{}", 1 + round % 3)]);
+            ledger.lab.gregor(&["checkpoint", "verify", "job.toml", "--data", "data"]).code(0);
+            if ended.code == Some(0) {
+                break;
+            }
+            assert_eq!(ended.signal, Some(9), "{}", ended.stderr);
+            deaths += 1;
+            if deaths % 20 == 0 {
+                break;
+            }
+        }
+        collect(&[]).code(0);
+        remove(&ledger.lab.path("data/state"));
+    }
+    println!("{deaths} collectors died");
+    assert!(deaths >= 10, "only {deaths} collectors died");
+    ledger.lab.run(&[]).code(0);
+    ledger.exact();
 }

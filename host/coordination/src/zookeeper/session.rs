@@ -191,14 +191,20 @@ impl Session {
         match &self.link {
             Some(link) => {
                 closed(&mut link.states()).await;
-                tracing::warn!(job = %self.options.job, "lost the session with ZooKeeper");
-                self.link = None;
+                self.lose();
             }
             None if self.presence == Presence::Visitor => return std::future::pending().await,
             None => {}
         }
         if self.presence == Presence::Host && Box::pin(self.reach()).await.is_err() {
             clock::rest(REST_MAX).await;
+        }
+    }
+
+    /// Lets go of a session that is over, and says so if there was one: whether a call meets that or nobody calls.
+    fn lose(&mut self) {
+        if self.link.take().is_some() {
+            tracing::warn!(job = %self.options.job, "lost the session with ZooKeeper");
         }
     }
 
@@ -244,7 +250,7 @@ impl Session {
         if self.link.as_ref().is_some_and(|link| !link.is_over()) {
             return Ok(());
         }
-        self.link = None;
+        self.lose();
         self.own = None;
         self.standing = Standing::Unknown;
         let link = Box::pin(Link::connect(&self.options)).await?;
@@ -374,7 +380,8 @@ impl Session {
         candidates.retain(|candidate| Some(&candidate.name) == leader);
         if let Some(holder) = candidates.first() {
             let node = &holder.node;
-            tracing::info!(job = %self.options.job, host = %node.host, process = node.process, "waits until another host lets go of the job");
+            // By default warnings are shown: whoever has started this host sees nothing happen, and must be told why.
+            tracing::warn!(job = %self.options.job, host = %node.host, process = node.process, "waits until another host lets go of the job");
         }
     }
 

@@ -3,6 +3,8 @@
 #   make demo     counts the words of TEXT=<folder or files>, kills the host half-way, starts it again, compares the result
 #   make test     all tests
 #
+#   make soak     jobs over ZooKeeper under all disturbances at once, for SECONDS=600; SEED=n repeats a run
+#
 #   make fuzz     altered stored formats and job files for GREGOR_FUZZ_SECONDS=600; GREGOR_FUZZ_SEED=n repeats a round
 #
 # and: make plugins, build, check, bench, setup.
@@ -26,7 +28,7 @@ HOSTILE := --manifest-path tests/hostile/Cargo.toml
 WASM := --target wasm32-wasip2
 WASM_OUT := target/guests/wasm32-wasip2/debug
 
-.PHONY: help setup plugins build test fuzz check demo bench
+.PHONY: help setup plugins build test fuzz soak check demo bench
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
 
@@ -46,6 +48,10 @@ build: setup
 test: setup plugins
 	$(GUESTS) test $(RUST) --workspace
 	$(HOST) test --workspace
+
+soak: export GREGOR_SOAK_SECONDS = $(or $(SECONDS),600)
+soak: setup plugins
+	$(if $(SEED),GREGOR_TEST_SEED=$(SEED)) $(HOST) test -p gregor-server --test system soak:: -- --nocapture
 
 # The tests of `make test`, with five times their rounds and another seed each time. What fails is kept in target/fuzz/, and ends it.
 fuzz: setup

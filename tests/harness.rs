@@ -4,12 +4,18 @@
 pub(crate) mod checkpoints;
 pub(crate) mod clock;
 pub(crate) mod corpus;
+pub(crate) mod disturbance;
 pub(crate) mod host;
 pub(crate) mod jobs;
 pub(crate) mod lab;
 pub(crate) mod ledger;
 pub(crate) mod output;
+pub(crate) mod proxy;
 pub(crate) mod seed;
+pub(crate) mod sequences;
+pub(crate) mod shared;
+pub(crate) mod znodes;
+pub(crate) mod zookeeper;
 
 use std::path::{Path, PathBuf};
 

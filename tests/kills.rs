@@ -8,7 +8,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
 
-use crate::harness::host::{Ended, Host};
+use crate::harness::disturbance::{Instant, Toll, any_instant, disturb, kill, until};
 use crate::harness::lab::Lab;
 use crate::harness::{clock, corpus, jobs, output, seed};
 
@@ -73,100 +73,9 @@ fn undisturbed(random: &mut StdRng, least: Duration) -> (Lab, Outputs) {
     }
 }
 
-/// After what a process is disturbed.
-#[derive(Debug, Clone, Copy)]
-enum Instant {
-    /// So long after it was started.
-    Started(Duration),
-    /// So long after it has spoken: from then on it listens to signals.
-    Spoken(Duration),
-    /// So long after it has confirmed a checkpoint above this one.
-    Confirmed(u64, Duration),
-}
-
-/// Waits for the instant, or the end of the process, which is then given back.
-fn until(host: &mut Host, instant: Instant) {
-    let delay = match instant {
-        Instant::Started(delay) => delay,
-        Instant::Spoken(delay) => {
-            clock::wait("a first word", || (host.is_over() || !host.stderr().is_empty()).then_some(()));
-            delay
-        }
-        Instant::Confirmed(above, delay) => {
-            clock::wait("a new checkpoint", || (host.is_over() || host.confirmed().is_some_and(|number| number > above)).then_some(()));
-            delay
-        }
-    };
-    let begun = clock::now();
-    clock::wait("the instant", || (host.is_over() || begun.elapsed() >= delay).then_some(()));
-}
-
-/// What disturbances did.
-#[derive(Debug, Default)]
-struct Toll {
-    disturbed: u32,
-    after_confirm: u32,
-    resumed: u32,
-    confirmed: u64,
-}
-
-impl Toll {
-    /// Takes a process that has ended in, and checks that nothing confirmed was forgotten.
-    #[track_caller]
-    fn note(&mut self, ended: &Ended) {
-        if let Some(from) = ended.resumed() {
-            assert!(from >= self.confirmed, "went on from {from}, but {} was confirmed:\n{}", self.confirmed, ended.stderr);
-            self.resumed += 1;
-        }
-        let confirmed = ended.confirmed().unwrap_or(0);
-        self.disturbed += 1;
-        self.after_confirm += u32::from(confirmed > self.confirmed);
-        self.confirmed = self.confirmed.max(confirmed).max(ended.resumed().unwrap_or(0));
-    }
-}
-
-/// Two of three instants wait for progress, so that the job ends some day; the third hits anything, also what recovers.
-fn any_instant(random: &mut StdRng, toll: &Toll) -> Instant {
-    if toll.disturbed % 3 == 2 {
-        Instant::Started(Duration::from_micros(random.random_range(0..400_000)))
-    } else {
-        Instant::Confirmed(toll.confirmed, Duration::from_micros(random.random_range(0..40_000)))
-    }
-}
-
 /// Instants at which the process listens to signals.
 fn listening_instant(random: &mut StdRng, _: &Toll) -> Instant {
     Instant::Spoken(Duration::from_micros(random.random_range(0..300_000)))
-}
-
-/// Chooses the next instant.
-type Choose = fn(&mut StdRng, &Toll) -> Instant;
-
-/// Disturbs a job with `disturb` until it has been disturbed `times` times, then lets it end.
-fn disturb(lab: &Lab, (random, times, choose): (&mut StdRng, u32, Choose), mut disturb: impl FnMut(Host) -> Ended) -> (Toll, Ended) {
-    let mut toll = Toll::default();
-    loop {
-        let mut host = lab.start(&[]);
-        if toll.disturbed == times {
-            return (toll, host.end().calm());
-        }
-        until(&mut host, choose(random, &toll));
-        // Whoever was over before is done: one that failed by itself counts as no disturbance.
-        let ended = if host.is_over() { host.end().calm().code(0) } else { disturb(host).calm() };
-        if ended.code == Some(0) {
-            return (toll, ended);
-        }
-        toll.note(&ended);
-    }
-}
-
-/// Kills a process. It may have been over before.
-#[track_caller]
-fn kill(host: Host) -> Ended {
-    host.signal(Signal::KILL);
-    let ended = host.end();
-    assert!(ended.signal == Some(9) || ended.code == Some(0), "it was killed, and ended with {:?}:\n{}", ended.code, ended.stderr);
-    ended
 }
 
 #[test]
@@ -187,7 +96,7 @@ fn a_job_killed_at_random_instants_leaves_what_an_undisturbed_one_leaves() {
 /// Kills a job at random instants until it is over, and compares what it leaves.
 fn killed(random: &mut StdRng, least: Duration) -> Toll {
     let (lab, expected) = undisturbed(random, least);
-    let (toll, ended) = disturb(&lab, (random, KILLS, any_instant), kill);
+    let (toll, ended) = disturb(&|| lab.start(&[]), (random, KILLS, any_instant), kill);
     println!("killed: {toll:?}; {}", ended.line("finished").unwrap_or_default());
     let ended = ended.code(0);
     assert!(ended.resumed().is_none_or(|from| from >= toll.confirmed), "{} < {}", ended.stderr, toll.confirmed);
@@ -201,7 +110,7 @@ fn a_job_stopped_by_signals_takes_a_last_checkpoint_and_goes_on() {
     let (lab, expected) = undisturbed(&mut random, UNDISTURBED_STOPS);
     let mut stops = 0;
     let mut told: BTreeMap<i32, u32> = BTreeMap::new();
-    let (toll, ended) = disturb(&lab, (&mut random, 8, listening_instant), |host| {
+    let (toll, ended) = disturb(&|| lab.start(&[]), (&mut random, 8, listening_instant), |host| {
         stops += 1;
         let (signal, code) = if stops % 3 == 0 { (Signal::INT, 130) } else { (Signal::TERM, 143) };
         host.signal(signal);
@@ -252,7 +161,7 @@ fn killed_jobs_of_one_producer_a_partition_write_the_same_bytes_in_the_same_orde
     // It is soon over: so it is run, and killed, several times.
     let mut kills = 0;
     for round in 0..40 {
-        let (toll, ended) = disturb(&lab, (&mut random, 15, any_instant), kill);
+        let (toll, ended) = disturb(&|| lab.start(&[]), (&mut random, 15, any_instant), kill);
         ended.code(0);
         output::complete(&lab.path("out"));
         let found = output::by_task(&lab.path("out"));
@@ -271,7 +180,7 @@ fn killed_jobs_of_one_producer_a_partition_write_the_same_bytes_in_the_same_orde
 fn a_local_store_that_was_deleted_is_restored_from_the_archive() {
     let mut random = seed::random("a_local_store_that_was_deleted_is_restored_from_the_archive");
     let (lab, expected) = undisturbed(&mut random, UNDISTURBED);
-    let (toll, ended) = disturb(&lab, (&mut random, 8, any_instant), |host| {
+    let (toll, ended) = disturb(&|| lab.start(&[]), (&mut random, 8, any_instant), |host| {
         let ended = kill(host);
         crate::harness::lab::remove(&lab.path("data/state"));
         ended

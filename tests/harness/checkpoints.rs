@@ -6,7 +6,12 @@ use super::lab::Lab;
 
 /// The checkpoints that are on record, oldest first. Processes may be at work: looking takes no lock.
 pub(crate) fn list(lab: &Lab) -> Vec<Value> {
-    let told = lab.gregor(&["checkpoint", "list", "job.toml", "--data", "data", "--output", "json"]).code(0).stdout;
+    list_of(lab, &["--data", "data"])
+}
+
+/// The same, for a job that is somewhere else.
+pub(crate) fn list_of(lab: &Lab, place: &[&str]) -> Vec<Value> {
+    let told = lab.gregor(&[&["checkpoint", "list", "job.toml", "--output", "json"], place].concat()).code(0).stdout;
     serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
 }
 

@@ -48,3 +48,42 @@ checkpoint = {{ {checkpoint} }}
 pub(crate) fn keys(records: usize) -> String {
     (0..records).map(|at| format!("{}\t\n", at % 97)).collect()
 }
+
+/// Passes the records of [`super::sequences`] on by key, counts each key and writes each record, with short chains and little room: all goes through
+/// one task, of which a checkpoint publishes 64 KiB, so that a job has a checkpoint for each 64 KiB of its input at least, on any machine.
+pub(crate) const SEQUENCES: &str = r#"name = "sequences"
+
+[[stage]]
+name = "pass"
+component = "{plugins}/rust/identity.wasm"
+inputs = { in = { from = "in", format = "tsv" } }
+outputs = { out = { to = "stream://all", partitions = 1 } }
+
+[[stage]]
+name = "gate"
+component = "{plugins}/rust/identity.wasm"
+inputs = { in = { from = "stream://all" } }
+outputs = { out = { to = "stream://records", partitions = 4 } }
+
+[[stage]]
+name = "count"
+component = "{plugins}/rust/count.wasm"
+inputs = { words = { from = "stream://records" } }
+outputs = { counts = { to = "out/counts", format = "tsv" } }
+
+[[stage]]
+name = "copy"
+component = "{plugins}/rust/identity.wasm"
+inputs = { in = { from = "stream://records" } }
+outputs = { out = { to = "out/records", format = "tsv" } }
+
+[checkpoint]
+location = "archive"
+interval = "20 ms"
+threshold = 0.01
+keep = 3
+collect-grace = "2 s"
+
+[limits]
+unpublished-bytes = "64 KiB"
+"#;

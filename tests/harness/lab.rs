@@ -64,7 +64,12 @@ impl Lab {
 
     /// Starts `gregor run job.toml --data data` with more arguments.
     pub(crate) fn start(&self, arguments: &[&str]) -> Host {
-        self.spawn(Command::new(env!("CARGO_BIN_EXE_gregor")).args(["run", "job.toml", "--data", "data"]).args(arguments))
+        self.start_on("data", arguments)
+    }
+
+    /// The same with another data folder: another host.
+    pub(crate) fn start_on(&self, data: &str, arguments: &[&str]) -> Host {
+        self.spawn(Command::new(env!("CARGO_BIN_EXE_gregor")).args(["run", "job.toml", "--data", data]).args(arguments))
     }
 
     /// The same, to its end.

@@ -102,7 +102,7 @@ impl RandomJob {
 
     /// Names a restore point, or forgets one that was named.
     pub(crate) fn name_or_forget(&mut self) {
-        let name = SavepointName::new(&format!("s{}", self.random.random_range(0..4))).unwrap();
+        let name = SavepointName::new(format!("s{}", self.random.random_range(0..4))).unwrap();
         let kept = self.register.restore_points();
         if self.register.delete_savepoint(&name).is_err() && !kept.is_empty() {
             let at = self.random.random_range(0..kept.len());

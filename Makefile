@@ -7,7 +7,7 @@
 #
 #   make fuzz     altered stored formats and job files for GREGOR_FUZZ_SECONDS=600; GREGOR_FUZZ_SEED=n repeats a round
 #
-# and: make plugins, build, check, bench, setup.
+# and: make plugins, build, check, bench, bench-restart, setup.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -28,7 +28,7 @@ HOSTILE := --manifest-path tests/hostile/Cargo.toml
 WASM := --target wasm32-wasip2
 WASM_OUT := target/guests/wasm32-wasip2/debug
 
-.PHONY: help setup plugins build test fuzz soak check demo bench
+.PHONY: help setup plugins build test fuzz soak check demo bench bench-restart
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
 
@@ -80,3 +80,6 @@ demo: setup plugins build
 bench: setup plugins build
 	@$(GUESTS) build $(RUST) -p split --example reference
 	@tests/bench/word-count.sh
+
+bench-restart: setup plugins build
+	@tests/bench/restart.sh

@@ -71,9 +71,12 @@ impl Restore {
             stores.mark().map_err(failed)?;
         }
         let segments: u64 = chain.iter().skip(from).map(|link| link.segments).sum();
+        let delta_bytes = chain.iter().skip(from).map(Link::bytes).fold(0, u64::saturating_add);
         match base_bytes {
-            Some(base_bytes) => tracing::info!(task, base_bytes, deltas = restored, segments, "the state is restored from the archive"),
-            None => tracing::info!(task, deltas = restored, segments, "the state is that of the local store"),
+            Some(base_bytes) => {
+                tracing::info!(task, base_bytes, delta_bytes, deltas = restored, segments, "the state is restored from the archive")
+            }
+            None => tracing::info!(task, delta_bytes, deltas = restored, segments, "the state is that of the local store"),
         }
         Ok(())
     }

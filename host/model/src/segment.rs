@@ -224,6 +224,20 @@ pub fn temporary_name(incarnation: Incarnation, (stage, port): (&str, &str), hea
     format!("._{incarnation}-{stage}-{port}-{task}-{attempt}-{sequence}.tmp")
 }
 
+/// Whether a name is that of a temporary file of this incarnation that an attempt before `attempt` has written. Those go at a start, once all open
+/// releases are performed. Those of later attempts never do: a host that was asleep between its claim and this may wake up when another one has
+/// claimed the job, and confirmed files that still wait for their names.
+#[must_use]
+pub fn is_leftover(name: &str, incarnation: Incarnation, attempt: Attempt) -> bool {
+    let rest = name.strip_prefix("._").and_then(|rest| rest.strip_prefix(&incarnation.to_string())).and_then(|rest| rest.strip_prefix('-'));
+    let words = rest.and_then(|rest| rest.strip_suffix(".tmp")).map(|rest| rest.split('-').collect::<Vec<_>>());
+    // Stage, port, task, attempt, sequence; names of stages and ports hold no dash.
+    match words.as_deref() {
+        Some([_, _, _, of, _]) => of.parse().is_ok_and(|of| Attempt(of) < attempt),
+        _ => false,
+    }
+}
+
 /// Final name of an output file: `part-<stage>[-<port>]-<task>-<N>`; the port is named only where the stage has several file outputs in that
 /// folder.
 #[must_use]
@@ -231,5 +245,27 @@ pub fn final_name(stage: &str, port: Option<&str>, task: u32, number: u64) -> St
     match port {
         Some(port) => format!("part-{stage}-{port}-{task}-{number}"),
         None => format!("part-{stage}-{task}-{number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_temporary_files_of_earlier_attempts_are_leftovers() {
+        let name = |incarnation, attempt| temporary_name(Incarnation(incarnation), ("s", "out_1"), (3, Attempt(attempt), Sequence(9)));
+        let cases = [
+            (name(1, 4), true, "an earlier attempt"),
+            (name(1, 5), false, "this attempt"),
+            (name(1, 6), false, "a later attempt"),
+            (name(2, 4), false, "another incarnation"),
+            (final_name("s", None, 3, 9), false, "a final name"),
+            ("._gregor".to_owned(), false, "the marker"),
+            (name(1, 4).replace("-9.tmp", ".tmp"), false, "no name of ours"),
+        ];
+        for (name, expected, what) in cases {
+            assert_eq!(is_leftover(&name, Incarnation(1), Attempt(5)), expected, "{what}: {name}");
+        }
     }
 }

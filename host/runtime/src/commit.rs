@@ -8,7 +8,7 @@ use gregor_archive::{Store, history};
 use gregor_coordination::{CommitPermit, CoordinationError, Coordinator};
 use gregor_model::keys::JobKeys;
 use gregor_model::manifest::{Full, Manifest, ObjectRef, Release};
-use gregor_model::names::{CheckpointNumber, Term};
+use gregor_model::names::{Attempt, CheckpointNumber, Incarnation, Term};
 use gregor_model::snapshot::Pages;
 use tokio::runtime::Handle;
 
@@ -49,6 +49,8 @@ pub(crate) struct Committer {
     pub(crate) keys: JobKeys,
     /// This leader.
     pub(crate) term: Term,
+    /// The job's incarnation, and the attempt of its tasks.
+    pub(crate) whose: (Incarnation, Attempt),
     /// `checkpoint.keep`.
     pub(crate) keep: u32,
     /// Output folders.
@@ -101,6 +103,8 @@ impl Committer {
             }
             Order::Succeed => {
                 self.decided(self.coordinator.may_show())?.map_err(failure::coordination)?;
+                // What a host that was taken for dead has written since this one began.
+                durably(&self.shutdown, "remove dead temporary files", || self.folders.sweep(self.whose))?;
                 durably(&self.shutdown, "say that the output is complete", || self.folders.succeed())?;
                 Ok(Event::Succeeded)
             }

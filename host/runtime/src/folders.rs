@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use gregor_model::job::{Job, Sink};
 use gregor_model::manifest::Release;
+use gregor_model::names::{Attempt, Incarnation};
 use gregor_model::recovery::{self, ReleaseMove};
+use gregor_model::segment::is_leftover;
 use gregor_model::spec::{FOLDER_MARKER, Marker};
 use gregor_model::steps::Steps;
 use gregor_stream::OutputFolder;
@@ -93,10 +95,10 @@ impl Folders {
         }
     }
 
-    /// Removes temporary files of dead attempts; those of open releases stay.
-    pub(crate) fn sweep(&self, open: &[Release]) -> Result<(), RunError> {
+    /// Removes temporary files that attempts before this one have left. To be called when all open releases are performed.
+    pub(crate) fn sweep(&self, (incarnation, attempt): (Incarnation, Attempt)) -> Result<(), RunError> {
         for folder in &self.folders {
-            folder.sweep(&|name| open.iter().any(|release| release.temporary == name)).map_err(failure::sink)?;
+            folder.sweep(&|name| !is_leftover(name, incarnation, attempt)).map_err(failure::sink)?;
         }
         Ok(())
     }

@@ -270,7 +270,7 @@ fn arrange(setup: &Setup, io: &Handle, (mut register, found): (Register, Found))
     for release in &found.history.releases {
         folders.perform(release)?;
     }
-    folders.sweep(&[])?;
+    folders.sweep((register.incarnation, register.attempt))?;
     let performed = found.history.releases.iter().map(|open| (open.task, open.output, open.name.clone())).collect();
     let Found { history, since_full, full, plans, tasks, .. } = found;
     Ok(Started { register, history, since_full, full, plans, tasks, folders, performed, keys })

@@ -228,6 +228,7 @@ impl Plan<'_> {
             io: self.io.handle().clone(),
             keys: self.started.keys.clone(),
             term: self.started.register.term,
+            whose: (self.started.register.incarnation, self.started.register.attempt),
             keep: self.setup.job.checkpoint.keep,
             folders: Arc::clone(&self.started.folders),
             full: self.started.full.clone(),

@@ -61,6 +61,7 @@ fn job(folder: &std::path::Path, io: &Runtime, room: usize) -> (Threading, Posts
         io: io.handle().clone(),
         keys: keys.clone(),
         term: Term(1),
+        whose: (incarnation, Attempt(1)),
         keep: 3,
         folders,
         full: None,

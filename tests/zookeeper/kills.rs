@@ -25,7 +25,10 @@ fn a_host_killed_at_random_instants_goes_on_at_once_and_repeats_nothing() {
     // Had each start waited for the session of its predecessor, this would have taken three times as long.
     assert!(took < LONG_SESSION * toll.disturbed / 3, "{took:?} for {} restarts", toll.disturbed);
     site.finished_by(ended, "data", &[]);
-    let bases = lab::files_below(&site.lab.path("archive")).into_iter().filter(|path| path.to_str().unwrap().contains("/bases/")).count();
+    let kept = lab::files_below(&site.lab.path("archive"));
+    let kept_in = |folder: &str| kept.iter().filter(|path| path.to_str().unwrap().contains(folder)).count();
+    let (bases, manifests) = (kept_in("/bases/"), kept_in("/manifests/"));
+    println!("{bases} files of bases and {manifests} manifests are kept");
     assert!(bases > 0, "no base was ever made");
 }
 

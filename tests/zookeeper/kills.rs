@@ -30,6 +30,8 @@ fn a_host_killed_at_random_instants_goes_on_at_once_and_repeats_nothing() {
     let (bases, manifests) = (kept_in("/bases/"), kept_in("/manifests/"));
     println!("{bases} files of bases and {manifests} manifests are kept");
     assert!(bases > 0, "no base was ever made");
+    let confirmed = site.latest(&mut site.znodes());
+    assert!(u64::try_from(manifests).unwrap() < confirmed, "{manifests} manifests of {confirmed} checkpoints: nothing was collected");
 }
 
 #[test]

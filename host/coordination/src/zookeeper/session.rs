@@ -125,13 +125,11 @@ impl Session {
             return;
         }
         self.entry = Entry::First;
-        let Some(own) = self.own.take() else { return };
-        if let Some(link) = self.link.take() {
-            match link.remove(&own).await {
-                Ok(()) => self.link = Some(link),
-                // The end of the session takes the node along.
-                Err(_) => link.close().await,
-            }
+        let Some(link) = self.link.take() else { return };
+        // The end of the session takes along what can't be removed, and the node of a claim that was called off before its answer named it.
+        match self.own.take() {
+            Some(own) if link.remove(&own).await.is_ok() => self.link = Some(link),
+            _ => link.close().await,
         }
     }
 

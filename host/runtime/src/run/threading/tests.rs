@@ -29,7 +29,7 @@ const LANES: usize = 2;
 const ALL: usize = WORKERS + SOURCE_THREADS + LANES + SAVE_THREADS + 3;
 
 /// A job without tasks, and the threads that it would have.
-fn job(folder: &std::path::Path, io: &Runtime, room: usize) -> (Threading, Posts, Receiver<Event>) {
+fn job(folder: &Path, io: &Runtime, room: usize) -> (Threading, Posts, Receiver<Event>) {
     let steps: Arc<dyn Steps> = Arc::new(Unobserved);
     let name = JobName::new("threads").unwrap();
     let (incarnation, boot) = (Incarnation(7), Boot(8));

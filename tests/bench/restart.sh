@@ -65,13 +65,14 @@ start
 until_true read_all
 until_true based
 end
-rm -rf "$dir/out"
 mv "$dir/data" "$dir/then"
+mv "$dir/out" "$dir/out-then"
 
 # The data of the killed job; $1 says whether with its local store.
 prepare() {
     rm -rf "$dir/data" "$dir/copy" "$dir/out"
     mkdir "$dir/data"
+    cp -a "$dir/out-then" "$dir/out"
     cp -al "$dir/then/archive" "$dir/data/archive"
     for name in "$dir"/then/*; do
         case ${name##*/} in

@@ -112,9 +112,9 @@ impl Killed {
             Harm::Empty => bytes.clear(),
             Harm::Delete => return fs::remove_file(file).unwrap(),
             Harm::Swap => {
-                let others = files_below(file.parent().unwrap()).into_iter().map(|other| fs::read(other).unwrap());
+                let mut others = files_below(file.parent().unwrap()).into_iter().map(|other| fs::read(other).unwrap());
                 // Where there is no other of its kind, one that is longer.
-                bytes = others.filter(|other| *other != bytes).last().unwrap_or_else(|| [&bytes[..], b"x"].concat());
+                bytes = others.rfind(|other| *other != bytes).unwrap_or_else(|| [&bytes[..], b"x"].concat());
             }
         }
         fs::write(file, bytes).unwrap();

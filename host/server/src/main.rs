@@ -1,5 +1,6 @@
 //! The binary `gregor`: command line, job files, wiring, signals, progress. All it does itself is to read what the user wrote, put the parts
-//! together and say what came of it. Refuses to end a process but by returning from `main`, so that everything is joined and synced.
+//! together and say what came of it. Refuses to end a process but by returning from `main`, so that everything is joined and synced;
+//! only a signal that comes before a job has begun does (`signals`).
 
 mod checkpoints;
 mod cli;

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::thread;
 
-use crossbeam_channel::bounded;
-use gregor_runtime::setup::{LostOutputs, Outcome, RunError, Setup};
+use crossbeam_channel::{Receiver, bounded};
+use gregor_runtime::setup::{Command, LostOutputs, Outcome, RunError, Setup};
 use rustix::process::{Resource, Rlimit};
 
 use crate::cli::{self, RunArgs};
 use crate::exit::{Exit, Failure};
 use crate::faults::Faults;
 use crate::output::{self, Screen};
+use crate::signals::Begun;
 use crate::wiring::{self, Choices};
 use crate::{deploy, faults, job_file, progress, signals};
 
@@ -36,9 +37,21 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
 
 fn prepare_and_run(args: RunArgs, faults: Arc<Faults>) -> Result<Exit, Failure> {
     raise_descriptors();
+    let (commands, asked) = bounded(COMMANDS_MAX);
+    let (ran, signal) = signals::listening(commands, |begun| in_hearing(args, faults, (begun, asked))).map_err(Failure::failed)?;
+    end(ran?, signal)
+}
+
+/// What is done while signals are listened to.
+fn in_hearing(
+    args: RunArgs,
+    faults: Arc<Faults>,
+    (begun, asked): (&Begun, Receiver<Command>),
+) -> Result<Result<Outcome, RunError>, Failure> {
     let file = job_file::read(&args.job.job).map_err(Failure::refused)?;
     let data = wiring::data_folder(&args.job, &file);
     let deployed = deploy::deploy(&file, wiring::compiled(&data).as_ref())?;
+    begun.begin();
     let choices = Choices {
         data,
         coordination: wiring::coordination(&args.job)?,
@@ -48,23 +61,21 @@ fn prepare_and_run(args: RunArgs, faults: Arc<Faults>) -> Result<Exit, Failure> 
     };
     let mut wired = wiring::wire(deployed, choices)?;
     wired.setup.archive = faults::archive::around(wired.setup.archive, args.fault);
-    let ended = supervised(wired.setup);
+    let ended = supervised(wired.setup, asked);
     drop(wired.data);
     ended
 }
 
-/// Runs the job beside a thread that shows its reports and one that listens to signals.
-fn supervised(setup: Setup) -> Result<Exit, Failure> {
-    let (commands, asked) = bounded(COMMANDS_MAX);
+/// Runs the job beside a thread that shows its reports.
+fn supervised(setup: Setup, asked: Receiver<Command>) -> Result<Result<Outcome, RunError>, Failure> {
     let (reports, told) = bounded(REPORTS_MAX);
     let screen = Screen::of_stderr();
     let ran = thread::scope(|scope| {
         thread::Builder::new().name("progress".to_owned()).spawn_scoped(scope, || progress::follow(&told, screen))?;
         // The runtime drops its end of the reports when it ends, and the scope waits until the last of them is shown.
-        signals::listening(commands, || gregor_runtime::run(setup, asked, reports))
+        Ok::<_, std::io::Error>(gregor_runtime::run(setup, asked, reports))
     });
-    let (outcome, signal) = ran.map_err(Failure::failed)?;
-    end(outcome, signal)
+    ran.map_err(Failure::failed)
 }
 
 fn end(outcome: Result<Outcome, RunError>, signal: Option<Exit>) -> Result<Exit, Failure> {

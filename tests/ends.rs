@@ -1,5 +1,8 @@
 //! What stands after a job has ended, and what people ask about it: started again, `checkpoint`, `inspect`, `doctor`.
 
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::fs::OFlags;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -102,6 +105,29 @@ fn checkpoints_are_listed_with_the_fields_that_stand_in_the_reference() {
     lab.gregor(&["checkpoint", "show", "job.toml", "999999", "--data", "data"]).code(2).says("999999");
 }
 
+#[test]
+fn a_signal_while_components_are_taken_in_ends_the_process_at_once() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let lab = Lab::with_job(&jobs::lines("rust/identity", ""));
+        lab.write("in/a.txt", "one\n");
+        // A component that is never read to its end stands for one whose compilation lasts.
+        lab.shell("mkfifo slow.wasm").code(0);
+        let component = plugins().join("rust/identity.wasm");
+        lab.edit_job(component.to_str().unwrap(), "slow.wasm");
+        let mut host = lab.start(&[]);
+        // Without waiting, a pipe can be opened for writing only while somebody reads it.
+        let mut options = std::fs::File::options();
+        options.write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        let _writer = clock::wait("the component to be read", || {
+            assert!(!host.is_over(), "it is over:\n{}", host.stderr());
+            options.open(lab.path("slow.wasm")).ok()
+        });
+        host.signal(signal);
+        host.end().calm().code(code).says("before the job began");
+        assert!(!lab.path("data").exists() && !lab.path("out").exists(), "something was made");
+    }
+}
+
 /// A job whose first record keeps its task in one call for an hour; the process, once the call is under way.
 fn in_an_endless_call(stop_timeout: &str) -> (Lab, Host) {
     let more = format!(
@@ -116,6 +142,26 @@ fn in_an_endless_call(stop_timeout: &str) -> (Lab, Host) {
         host.stderr().contains("records=0").then_some(())
     });
     (lab, host)
+}
+
+#[test]
+fn after_a_stop_the_local_stores_have_nothing_to_make_up_for() {
+    let mut random = seed::random("after_a_stop_the_local_stores_have_nothing_to_make_up_for");
+    let lab = Lab::with_job(&jobs::word_count("20 ms"));
+    let text = corpus::plain(&mut random, 30_000_000, 20_000);
+    lab.write("in/a.txt", &text);
+    let mut host = lab.start(&[]);
+    clock::wait("some checkpoints", || {
+        assert!(!host.is_over(), "the job is over:\n{}", host.stderr());
+        host.confirmed().filter(|&confirmed| confirmed > 3)
+    });
+    host.signal(Signal::TERM);
+    host.end().calm().code(143).unwarned(&[]);
+    let ended = lab.run(&["--log", "gregor_runtime=info"]).code(0);
+    let kept: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("the state is that of the local store")).collect();
+    assert!(kept.len() == 4 && kept.iter().all(|line| line.contains("deltas=0 ")), "{kept:#?}\n{}", ended.stderr);
+    assert!(!ended.stderr.contains("is restored from the archive"), "{}", ended.stderr);
+    corpus::same(&output::counts(&lab.path("out")), &corpus::count([text.as_slice()]));
 }
 
 #[test]
@@ -155,6 +201,27 @@ fn a_job_that_stops_at_a_record_keeps_all_that_comes_before_it() {
             assert!(!lab.path("out/_SUCCESS").exists());
         }
     }
+}
+
+#[test]
+fn what_tasks_count_is_shown_at_the_end() {
+    let lab = Lab::with_job(&jobs::lines("hostile/hostile", "config = { mode = \"telemetry\" }"));
+    // Two tasks of a batch or more each, of which each counts.
+    lab.write("in/a.txt", "a line\n".repeat(400_000));
+    let ended = lab.run(&[]).code(0);
+    let metrics: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("metric ")).collect();
+    let value = |name: &str| -> f64 {
+        let label = format!("metric stage=lines name={name} value=");
+        let found = metrics.iter().find_map(|line| line.strip_prefix(&label)).unwrap_or_else(|| panic!("no {label}:\n{}", ended.stderr));
+        found.parse().unwrap()
+    };
+    let calls = value("spread{kind=\"test\"}.count");
+    assert!(calls > 300.0, "{calls} calls");
+    let each = [value("counted{kind=\"test\"}") / 3.0, value("spread{kind=\"test\"}.sum") / 1.5];
+    assert_eq!(each.map(|found| (found - calls).abs() < 0.01), [true, true], "{metrics:#?}");
+    // The last value of each task.
+    assert!(value("level{kind=\"test\"}") >= 1.0, "{metrics:#?}");
+    assert_eq!(metrics.len(), 4, "{metrics:#?}");
 }
 
 #[test]

@@ -195,7 +195,7 @@ impl Keeper {
             gregor_state::merge(&self.backend, &self.folder, &inputs, (&self.folder, &stem))
                 .map_err(|error| failure::state(&kept.name, error))
         });
-        inputs.iter().flatten().for_each(|file| remove(file));
+        inputs.iter().flatten().for_each(remove);
         let mut delta = Vec::new();
         for file in merged? {
             let store = kept.stores.get(usize::from(file.store)).cloned();

@@ -23,6 +23,7 @@ mod folders;
 mod in_flight;
 mod input;
 mod keep;
+mod metrics;
 mod pauses;
 mod ready;
 mod restore;

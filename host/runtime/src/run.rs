@@ -2,6 +2,7 @@
 //! while any thread of the job is alive.
 
 mod build;
+mod posts;
 mod threading;
 
 use std::path::{Path, PathBuf};
@@ -18,15 +19,14 @@ use tokio::runtime::{Builder, Runtime};
 use crate::clock::Clock;
 use crate::in_flight::InFlight;
 use crate::input::Inputs;
-use crate::pauses::Histogram;
+use crate::metrics::Sums;
 use crate::ready::Ready;
 use crate::setup::{Command, Outcome, Report, RunError, Setup, Summary};
 use crate::start::{Start, Started, start};
 use crate::supervisor::{self, Ended, Supervisor};
-use crate::task::{Applying, Shared};
 use crate::threads::{Joined, Shutdown, Threads};
 use build::Plan;
-use threading::{Posts, Threading, Ways};
+use threading::{Channels, Threading, Ways};
 
 /// Events that wait for the supervisor. Tasks send few a turn; a full channel makes them wait for it, never the other way round.
 const EVENTS_MAX: usize = 1024;
@@ -97,10 +97,7 @@ impl House {
         let delta_folder = fresh_folder(&setup.state_folder.join("deltas"))?;
         let (events, from_all) = bounded(EVENTS_MAX);
         let total: usize = started.tasks.iter().map(|&count| usize::try_from(count).unwrap_or(usize::MAX)).sum();
-        let (to_save, frozen) = bounded(total + SAVE_THREADS);
-        let appliers = setup.workers.div_ceil(CORES_PER_APPLIER).max(1);
-        let lanes: Vec<_> = (0..appliers).map(|_| bounded::<Option<Applying>>(2 * total + 1)).collect();
-        let (to_keep, keeping) = bounded(total + 1);
+        let channels = Channels::new(total, setup.workers.div_ceil(CORES_PER_APPLIER).max(1));
         let in_flight = InFlight::default();
         let shutdown = Shutdown::default();
         let plan = Plan {
@@ -115,35 +112,13 @@ impl House {
         };
         let wiring = plan.inputs()?;
         let inputs = Arc::new(Inputs::new(wiring.queues.clone()));
-        let shared = Arc::new(Shared {
-            incarnation: started.register.incarnation,
-            branch: started.register.branch,
-            attempt: started.register.attempt,
-            limits: setup.job.limits.clone(),
-            inputs: Arc::clone(&inputs),
-            events: events.clone(),
-            to_save,
-            to_apply: lanes.iter().map(|(sender, _)| sender.clone()).collect(),
-            to_keep,
-            pauses: Histogram::default(),
-            clock,
-        });
+        let shared = Arc::new(plan.shared((&events, &inputs), &channels));
         let backend = plan.backend();
         let (cells, readers) = plan.tasks((&shared, &backend), wiring)?;
         let cells = Arc::new(cells);
         let runs = plan.unread_runs()?;
         let ready = Arc::new(Ready::new(total));
-        let saver = plan.saver(&events, &shutdown);
-        let posts = Posts {
-            workers: setup.workers,
-            lanes: lanes.into_iter().map(|(_, receiver)| receiver).collect(),
-            frozen,
-            committer: plan.committer(&events, &shutdown),
-            keeper: plan.keeper((&saver, &backend), &shutdown),
-            to_keep: keeping,
-            collector: plan.collector(&shutdown),
-            saver,
-        };
+        let posts = plan.posts((&events, &backend), channels);
         let mut threading = Threading {
             components: setup.components,
             threads: Threads::new(events),
@@ -191,13 +166,27 @@ impl House {
             skipped: cells.iter().map(|cell| cell.figures.skipped.load(Ordering::Relaxed)).sum(),
             confirmed: self.supervisor.confirmed(),
             pauses: shared.pauses.summary(),
+            metrics: Vec::new(),
             elapsed: self.clock.now(),
         };
+        // Of a job that is finished no store is needed again.
+        if !matches!(ended, Ok(Ended::Finished))
+            && let Some(time) = self.supervisor.time_to_stop()
+        {
+            self.threading.mark_stores(time);
+        }
         self.threading.shut_down();
         // The supervisor holds the receiver of events and the sender of orders: without it nobody waits for either. The others are told to end.
         let Self { supervisor, mut threading, io, delta_folder, .. } = self;
         drop(supervisor);
         let joined = threading.join();
+        let mut metrics = Sums::default();
+        for cell in threading.cells.iter() {
+            if let (stage, Some(series)) = cell.task().metrics() {
+                metrics.add(stage, series);
+            }
+        }
+        let summary = Summary { metrics: metrics.finish(), ..summary };
         drop(io);
         // What is left there is of no use to anybody; the next start clears it as well.
         drop(std::fs::remove_dir_all(delta_folder));

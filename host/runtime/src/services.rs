@@ -65,6 +65,15 @@ pub(crate) enum Series {
     Histogram { count: u64, sum: f64 },
 }
 
+/// Name and labels, in the guest's order.
+fn series_name(update: &MetricUpdate<'_>) -> String {
+    if update.labels.is_empty() {
+        return update.name.to_owned();
+    }
+    let labels: Vec<String> = update.labels.iter().map(|(label, value)| format!("{label}={value:?}")).collect();
+    format!("{}{{{}}}", update.name, labels.join(","))
+}
+
 /// Sends log lines on, bounded in rate.
 pub(crate) struct TaskLog {
     stage: String,
@@ -139,6 +148,11 @@ impl TaskServices {
         self.stores.rollback();
         self.outputs.rollback();
         self.batch = None;
+    }
+
+    /// Its metrics, as they stand.
+    pub(crate) fn metrics(&self) -> &BTreeMap<String, Series> {
+        &self.series
     }
 
     fn timestamp_of(&self, cause: u32) -> i64 {
@@ -249,7 +263,7 @@ impl Services for TaskServices {
     }
 
     fn metric(&mut self, update: MetricUpdate<'_>) {
-        let name = format!("{}{:?}", update.name, update.labels);
+        let name = series_name(&update);
         if !self.series.contains_key(&name) && self.series.len() >= METRIC_SERIES_MAX {
             return;
         }

@@ -132,8 +132,31 @@ pub struct Summary {
     pub confirmed: u64,
     /// Pauses of tasks at freezes in this run.
     pub pauses: Pauses,
-    /// Durable steps taken in this run, where they are counted.
+    /// What the tasks counted in this run, by stage and name; of each stage at most `METRIC_SERIES_MAX`, and none of a job that failed.
+    pub metrics: Vec<Metric>,
+    /// How long the run took.
     pub elapsed: Duration,
+}
+
+/// A metric that a stage's tasks made in one run, summed over the tasks: of a counter what was added, of a gauge what was set last. A histogram is
+/// two of them, `<name>.count` and `<name>.sum`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// The stage's name.
+    pub stage: String,
+    /// The metric's name, with its labels if it has any: `name{label="value"}`.
+    pub name: String,
+    /// The sum.
+    pub value: MetricValue,
+}
+
+/// A metric's value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MetricValue {
+    /// A count.
+    Count(u64),
+    /// Any number.
+    Number(f64),
 }
 
 /// Distribution of the pauses that tasks saw at freezes.

@@ -6,6 +6,7 @@ mod call;
 mod freeze;
 mod turn;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +23,13 @@ use gregor_state::{Apply, ImageSource, TaskStores};
 use crate::cell::ConfirmedSegment;
 use crate::clock::Clock;
 use crate::event::Event;
+use crate::failure;
 use crate::input::{InputQueue, Inputs};
 use crate::keep::{KeepOrder, KeepWork, Kept};
 use crate::pauses::Histogram;
 use crate::restore::Restore;
 use crate::save::Frozen;
-use crate::services::{Parts, TaskServices};
+use crate::services::{Parts, Series, TaskServices};
 use crate::setup::RunError;
 
 /// What the tasks of a job share.
@@ -46,7 +48,7 @@ pub(crate) struct Shared {
     pub(crate) events: Sender<Event>,
     /// To the threads that save; holds each task at most once, and as many ends as there are threads. None ends a thread.
     pub(crate) to_save: Sender<Option<Frozen>>,
-    /// To the threads that apply, one channel each; holds each task at most twice, once to apply and once for its chain. A task always uses the
+    /// To the threads that apply, one channel each; holds each task at most three times: to apply, for its chain, and to mark it at the end. A task always uses the
     /// same. None ends the thread.
     pub(crate) to_apply: Vec<Sender<Option<Applying>>>,
     /// To the thread that keeps chains short; holds each task at most once. None ends the thread.
@@ -73,6 +75,8 @@ pub(crate) enum Applying {
     Apply(usize, Apply),
     /// Take an image of a store, or mark it, for the one that keeps chains short.
     Keep(Kept, ImageSource, KeepOrder),
+    /// Mark a store at the end of a job; whoever waits for it learns that it is over when this is dropped.
+    Mark(String, ImageSource, Sender<()>),
 }
 
 /// Who a task is, for people and for headers.
@@ -141,7 +145,7 @@ pub(crate) struct Task {
 /// The guest, or what it will be made of once the state is restored.
 enum Guest {
     /// State is to be restored first.
-    Asleep { component: Component, parts: Option<Box<Parts>>, restore: Restore },
+    Asleep { component: Component, parts: Option<Box<Parts>>, restore: Box<Restore> },
     /// It runs.
     Awake(Box<Instance<TaskServices>>),
 }
@@ -178,7 +182,7 @@ impl Task {
         Self {
             identity,
             shared,
-            guest: Guest::Asleep { component, parts: Some(Box::new(parts)), restore },
+            guest: Guest::Asleep { component, parts: Some(Box::new(parts)), restore: Box::new(restore) },
             inputs,
             next_input: 0,
             parent: history.map(|task| task.segment),
@@ -231,6 +235,32 @@ impl Task {
 
     fn stores(&mut self) -> Result<&mut TaskStores, RunError> {
         Ok(&mut self.instance()?.services().stores)
+    }
+
+    /// What its guest counted in this run, with the stage's name.
+    pub(crate) fn metrics(&mut self) -> (&str, Option<&BTreeMap<String, Series>>) {
+        let series = match &mut self.guest {
+            Guest::Awake(instance) => Some(instance.services().metrics()),
+            Guest::Asleep { .. } => None,
+        };
+        (self.identity.stage.name.as_str(), series)
+    }
+
+    /// Has its local store marked behind all that is still to be applied to it, unless that was done. `done` is dropped after it.
+    pub(crate) fn mark(&mut self, done: &Sender<()>) -> Result<(), RunError> {
+        let name = self.identity.name.clone();
+        // A task that never ran has restored nothing, and so has one without stores.
+        if matches!(self.guest, Guest::Asleep { .. }) || self.identity.stage.stores.is_empty() {
+            return Ok(());
+        }
+        let parent = self.parent;
+        let stores = self.stores()?;
+        let marker = stores.marker().map_err(|error| failure::state(&name, error))?;
+        if parent.is_some() && marker.map(|marker| marker.segment) != parent {
+            let source = stores.image();
+            self.send_to_applier(Applying::Mark(name, source, done.clone()));
+        }
+        Ok(())
     }
 
     fn on_error(&self) -> OnError {

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use gregor_model::names::CheckpointNumber;
-use gregor_runtime::setup::{Pauses, Progress, Report, Summary};
+use gregor_runtime::setup::{Metric, MetricValue, Pauses, Progress, Report, Summary};
 
 use crate::output::{self, Screen};
+
+/// Metrics that are shown at a run's end.
+const METRICS_SHOWN: usize = 200;
 
 /// Shows reports until the job that sends them has ended.
 pub(crate) fn follow(reports: &Receiver<Report>, screen: Screen) {
@@ -99,7 +102,24 @@ fn figures(summary: &Summary) -> String {
     if summary.skipped > 0 {
         figures.push_str(&format!(" skipped={}", summary.skipped));
     }
-    figures
+    figures + &metrics(&summary.metrics)
+}
+
+/// What the tasks counted, a line each: the form is a stable surface.
+fn metrics(metrics: &[Metric]) -> String {
+    let mut lines: Vec<String> = metrics.iter().take(METRICS_SHOWN).map(metric).collect();
+    if let Some(more) = metrics.len().checked_sub(METRICS_SHOWN).filter(|&more| more > 0) {
+        lines.push(format!("{more} more metrics are not shown"));
+    }
+    lines.iter().fold(String::new(), |all, line| all + "\n" + line)
+}
+
+fn metric(Metric { stage, name, value }: &Metric) -> String {
+    let name = if name.contains(char::is_whitespace) { format!("{name:?}") } else { output::harmless(name) };
+    match value {
+        MetricValue::Count(value) => format!("metric stage={stage} name={name} value={value}"),
+        MetricValue::Number(value) => format!("metric stage={stage} name={name} value={value}"),
+    }
 }
 
 fn microseconds(pause: Duration) -> String {
@@ -160,5 +180,24 @@ mod tests {
             stopped(&summary).starts_with(&format!("stopped checkpoint=9 records=100\n{figures}\ncheckpoint 9 is the last confirmed one"))
         );
         assert!(already_finished(&summary).starts_with("already finished: checkpoint 9 "));
+    }
+
+    #[test]
+    fn metrics_are_shown_a_line_each_and_never_too_many() {
+        let of = |name: String, value| Metric { stage: "count".to_owned(), name, value };
+        let few = [
+            of("words".to_owned(), MetricValue::Count(7)),
+            of("load{a=\"\u{7}\"}".to_owned(), MetricValue::Number(0.5)),
+            of("two\nlines".to_owned(), MetricValue::Count(1)),
+        ];
+        assert_eq!(
+            metrics(&few),
+            "\nmetric stage=count name=words value=7\nmetric stage=count name=load{a=\"\\u{7}\"} value=0.5\nmetric stage=count name=\"two\\nlines\" value=1"
+        );
+        assert_eq!(metrics(&[]), "");
+        let many: Vec<Metric> = (0..METRICS_SHOWN + 3).map(|n| of(n.to_string(), MetricValue::Count(1))).collect();
+        let shown = metrics(&many);
+        assert_eq!(shown.lines().count(), METRICS_SHOWN + 2);
+        assert!(shown.ends_with("\n3 more metrics are not shown"), "{shown}");
     }
 }

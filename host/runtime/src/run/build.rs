@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use crossbeam_channel::Sender;
 use gregor_guest::TaskIdentity;
@@ -20,14 +19,10 @@ use tokio::runtime::Runtime;
 use super::{BLOCK_CACHE_BYTES, CLEAN_BYTES_MAX, OPEN_STORES_MAX, WRITE_BUFFER_BYTES};
 use crate::cell::Cell;
 use crate::clock::Clock;
-use crate::collect::Collector;
-use crate::commit::Committer;
-use crate::event::Event;
 use crate::in_flight::InFlight;
 use crate::input::{Feed, FileFeed, FileInput, InputQueue, RunFeed};
-use crate::keep::Keeper;
 use crate::restore::Restore;
-use crate::save::{FileWatch, Saver};
+use crate::save::FileWatch;
 use crate::services::{Parts, TaskLog};
 use crate::setup::{Report, RunError, Setup};
 use crate::start::{Started, runs_since};
@@ -202,76 +197,6 @@ impl Plan<'_> {
         let name = format!("{}/{}", stage.name, id.partition);
         let identity = Identity { id, index, job: job.name.to_string(), name, stage: Arc::clone(stage) };
         Ok(Task::new(Arc::clone(shared), Beginning { identity, component, parts, restore, inputs }, history))
-    }
-
-    /// Who saves segments.
-    pub(super) fn saver(&self, events: &Sender<Event>, shutdown: &Shutdown) -> Saver {
-        Saver {
-            archive: Arc::clone(&self.setup.archive),
-            io: self.io.handle().clone(),
-            keys: self.started.keys.clone(),
-            boot: self.setup.boot,
-            parts: Arc::new(AtomicU64::new(0)),
-            in_flight: self.in_flight.clone(),
-            delta_folder: self.delta_folder.to_owned(),
-            folders: Arc::clone(&self.started.folders),
-            events: events.clone(),
-            shutdown: shutdown.clone(),
-        }
-    }
-
-    /// Who commits.
-    pub(super) fn committer(&self, events: &Sender<Event>, shutdown: &Shutdown) -> Committer {
-        Committer {
-            archive: Arc::clone(&self.setup.archive),
-            coordinator: Arc::clone(&self.setup.coordinator),
-            io: self.io.handle().clone(),
-            keys: self.started.keys.clone(),
-            term: self.started.register.term,
-            whose: (self.started.register.incarnation, self.started.register.attempt),
-            keep: self.setup.job.checkpoint.keep,
-            folders: Arc::clone(&self.started.folders),
-            full: self.started.full.clone(),
-            sealed: None,
-            in_flight: self.in_flight.clone(),
-            events: events.clone(),
-            shutdown: shutdown.clone(),
-        }
-    }
-
-    /// Who keeps chains short.
-    pub(super) fn keeper(&self, (saver, backend): (&Saver, &Backend), shutdown: &Shutdown) -> Keeper {
-        Keeper {
-            archive: Arc::clone(&self.setup.archive),
-            io: self.io.handle().clone(),
-            keys: self.started.keys.clone(),
-            boot: self.setup.boot,
-            parts: Arc::clone(&saver.parts),
-            files: AtomicU64::new(0),
-            in_flight: self.in_flight.clone(),
-            backend: backend.clone(),
-            folder: self.delta_folder.to_owned(),
-            rate: self.setup.job.checkpoint.base_rate_bytes,
-            clock: self.clock,
-            events: saver.events.clone(),
-            shutdown: shutdown.clone(),
-        }
-    }
-
-    /// Who collects.
-    pub(super) fn collector(&self, shutdown: &Shutdown) -> Collector {
-        Collector {
-            archive: Arc::clone(&self.setup.archive),
-            coordinator: Arc::clone(&self.setup.coordinator),
-            io: self.io.handle().clone(),
-            keys: self.started.keys.clone(),
-            claim: (self.setup.boot, self.started.register.term),
-            in_flight: self.in_flight.clone(),
-            grace: self.setup.job.checkpoint.collect_grace,
-            rate: self.setup.job.checkpoint.collect_rate,
-            clock: self.clock,
-            shutdown: shutdown.clone(),
-        }
     }
 
     /// Confirmed runs that readers have not read.

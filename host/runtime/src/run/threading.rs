@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use gregor_guest::Component;
 use gregor_state::{Apply, ImageSource, StateError};
 
@@ -36,12 +37,37 @@ pub(super) struct Threading {
     pub(super) shutdown: Shutdown,
 }
 
+/// The channels to the threads that work for tasks, both ends. There is room in each for all that may wait there, and for what tells threads to
+/// end: no task ever waits for one.
+pub(super) struct Channels {
+    pub(super) to_save: Sender<Option<Frozen>>,
+    pub(super) frozen: Receiver<Option<Frozen>>,
+    /// One for each thread that applies.
+    pub(super) lanes: Vec<(Sender<Option<Applying>>, Lane)>,
+    pub(super) to_keep: Sender<Option<KeepWork>>,
+    pub(super) keeping: Receiver<Option<KeepWork>>,
+}
+
+impl Channels {
+    /// For so many tasks and threads that apply.
+    pub(super) fn new(tasks: usize, appliers: usize) -> Self {
+        let (to_save, frozen) = bounded(tasks + SAVE_THREADS);
+        let (to_keep, keeping) = bounded(tasks + 1);
+        // Of a task: what is applied, what is done for its chain, and the mark at the end.
+        let lanes = (0..appliers).map(|_| bounded(3 * tasks + 1)).collect();
+        Self { to_save, frozen, lanes, to_keep, keeping }
+    }
+}
+
+/// What comes to a thread that applies. None ends it.
+pub(super) type Lane = Receiver<Option<Applying>>;
+
 /// What the threads work on.
 pub(super) struct Posts {
     /// How many run guests.
     pub(super) workers: usize,
     /// Confirmed maps, a channel for each thread that applies.
-    pub(super) lanes: Vec<Receiver<Option<Applying>>>,
+    pub(super) lanes: Vec<Lane>,
     /// Who saves.
     pub(super) saver: Saver,
     /// Segments that wait to be saved.
@@ -95,6 +121,21 @@ impl Threading {
         self.ready.close();
     }
 
+    /// Brings the local stores up to the last checkpoint and marks them there, so that the next start has nothing to apply. Gives up after `time`.
+    pub(super) fn mark_stores(&self, time: Duration) {
+        let (done, all) = bounded(0);
+        for cell in self.cells.iter() {
+            if let Err(error) = cell.task().mark(&done) {
+                tracing::warn!(task = %cell.id, %error, "the local store could not be marked; the next start takes longer");
+            }
+        }
+        drop(done);
+        // Nothing is ever sent: the last one to be done drops the last sender.
+        if all.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
+            tracing::info!("the time for stopping is over before all local stores are marked; the next start takes longer");
+        }
+    }
+
     /// Waits until all threads have ended. To be called after [`Self::shut_down`], when nobody is left who receives events or gives orders.
     pub(super) fn join(&mut self) -> Joined {
         self.shared.inputs.close();
@@ -123,7 +164,7 @@ impl Threading {
     }
 
     /// Those that feed confirmed deltas to RocksDB, one for each channel.
-    fn start_appliers(&mut self, (folder, lanes): (PathBuf, Vec<Receiver<Option<Applying>>>)) -> Result<(), RunError> {
+    fn start_appliers(&mut self, (folder, lanes): (PathBuf, Vec<Lane>)) -> Result<(), RunError> {
         for (number, lane) in lanes.into_iter().enumerate() {
             let (cells, ready, events) = self.common();
             let (shared, folder) = (Arc::clone(&self.shared), folder.clone());
@@ -135,6 +176,7 @@ impl Threading {
                         _ if shutdown.begun() => {}
                         Applying::Apply(task, work) => apply((&cells, &ready, &events), task, work),
                         Applying::Keep(kept, source, order) => keep((&shared, &folder), kept, (source, order)),
+                        Applying::Mark(task, source, _done) => mark(&task, source),
                     }
                 }
             })?;
@@ -191,6 +233,14 @@ fn apply((cells, ready, events): (&[Cell], &Ready, &Sender<Event>), task: usize,
         }
         // A send fails only when the job is over.
         Err(error) => drop(events.send(Event::Failed(failure::state(&cell.id.to_string(), error)))),
+    }
+}
+
+/// Marks a store at the end.
+fn mark(task: &str, source: ImageSource) {
+    // It is a cache: what was applied stays, and is applied again at the next start.
+    if let Err(error) = source.mark() {
+        tracing::warn!(task, %error, "the local store could not be marked; the next start takes longer");
     }
 }
 

@@ -52,6 +52,13 @@ impl Supervisor {
         Ok(())
     }
 
+    /// What is left of the time for a stop, where all tasks have come to rest before its end.
+    pub(crate) fn time_to_stop(&self) -> Option<Duration> {
+        let Stopping::Until(until) = self.stopping else { return None };
+        let left = until.saturating_sub(self.parts.clock.now());
+        (self.is_settled() && !left.is_zero()).then_some(left)
+    }
+
     /// Ends the job for a task that can't go on, as a stop does: a last checkpoint keeps what came before.
     pub(super) fn give_up(&mut self, error: RunError) -> Result<(), RunError> {
         // Others may follow from the first one.

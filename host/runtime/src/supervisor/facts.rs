@@ -39,14 +39,18 @@ impl Supervisor {
             return Some(Ended::Finished);
         }
         let Stopping::Until(until) = self.stopping else { return None };
-        let settled = self.phase == Phase::Idle
+        (self.is_settled() || self.parts.clock.now() >= until).then_some(Ended::Stopped)
+    }
+
+    /// Whether all that was done is confirmed, and nothing is under way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.phase == Phase::Idle
             && self.all_idle()
             && self.releasing.is_empty()
             && self.parts.performed.is_empty()
             && self.saved.is_empty()
             && self.flights.iter().all(|flight| *flight == Flight::None)
-            && !self.any(|figures| &figures.changed);
-        (settled || self.parts.clock.now() >= until).then_some(Ended::Stopped)
+            && !self.any(|figures| &figures.changed)
     }
 
     /// Whether every task has ended in the confirmed manifest.

@@ -97,7 +97,7 @@ impl Task {
         Ok(())
     }
 
-    fn send_to_applier(&self, work: Applying) {
+    pub(super) fn send_to_applier(&self, work: Applying) {
         let lane = self.identity.index % self.shared.to_apply.len().max(1);
         if let Some(to_apply) = self.shared.to_apply.get(lane) {
             // A send fails only when the job is over.

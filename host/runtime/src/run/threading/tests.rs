@@ -1,117 +1,64 @@
 //! Starts that fail half-way: whichever thread the system refuses, those before it end and are joined.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
-
-use gregor_archive::{LocalStore, Store};
+use gregor_archive::LocalStore;
 use gregor_coordination::local::LocalCoordinator;
 use gregor_model::job::{CheckpointSettings, Job};
-use gregor_model::keys::JobKeys;
 use gregor_model::limits::Limits;
-use gregor_model::names::{Attempt, Boot, Branch, Incarnation, JobName, Term};
-use gregor_model::spec::Marker;
-use gregor_model::steps::{Steps, Unobserved};
-use gregor_state::{Backend, BackendOptions};
+use gregor_model::names::{Boot, Incarnation, JobName};
+use gregor_model::steps::Unobserved;
 use tokio::runtime::Runtime;
 
 use super::*;
 use crate::clock::Clock;
-use crate::folders::Folders;
 use crate::in_flight::InFlight;
 use crate::input::Inputs;
-use crate::pauses::Histogram;
-use crate::setup::LostOutputs;
+use crate::run::build::Plan;
+use crate::setup::{LostOutputs, Setup};
+use crate::start::{Start, start};
 
 const WORKERS: usize = 3;
 const LANES: usize = 2;
 /// Workers, sources, appliers, savers, the one that keeps chains short, the one that collects, the one that commits.
 const ALL: usize = WORKERS + SOURCE_THREADS + LANES + SAVE_THREADS + 3;
 
-/// A job without tasks, and the threads that it would have.
-fn job(folder: &Path, io: &Runtime, room: usize) -> (Threading, Posts, Receiver<Event>) {
-    let steps: Arc<dyn Steps> = Arc::new(Unobserved);
+/// A job without stages in this folder.
+fn setup(folder: &Path) -> Setup {
     let name = JobName::new("threads").unwrap();
-    let (incarnation, boot) = (Incarnation(7), Boot(8));
+    Setup {
+        job: Job { name: name.clone(), stages: Vec::new(), checkpoint: CheckpointSettings::default(), limits: Limits::default() },
+        components: Vec::new(),
+        state_folder: folder.join("state"),
+        archive: Arc::new(LocalStore::open(&folder.join("archive"), Arc::new(Unobserved)).unwrap()),
+        coordinator: Arc::new(LocalCoordinator::open(&folder.join("coordination"), &name, Arc::new(Unobserved)).unwrap()),
+        steps: Arc::new(Unobserved),
+        boot: Boot(8),
+        fresh: Incarnation(7),
+        workers: WORKERS,
+        lost_outputs: LostOutputs::Refuse,
+    }
+}
+
+/// What such a job runs on, with room for so many threads.
+fn job(folder: &Path, io: &Runtime, room: usize) -> (Threading, Posts, Receiver<Event>) {
+    let setup = setup(folder);
+    let started = start(&setup, io.handle(), (&|_| (), &|| false)).unwrap();
+    let Start::Go(started) = started else { panic!("the job does not start") };
     let (events, heard) = bounded(8);
-    let (to_save, frozen) = bounded(SAVE_THREADS);
-    let lanes: Vec<_> = (0..LANES).map(|_| bounded(1)).collect();
-    let shutdown = Shutdown::default();
-    let job = Job { name: name.clone(), stages: Vec::new(), checkpoint: CheckpointSettings::default(), limits: Limits::default() };
-    let marker = Marker { job: name.clone(), incarnation };
-    let folders = Arc::new(Folders::open(&job, &marker, &steps, LostOutputs::Refuse).unwrap());
-    let archive: Arc<dyn Store> = Arc::new(LocalStore::open(&folder.join("archive"), Arc::clone(&steps)).unwrap());
-    let coordinator = Arc::new(LocalCoordinator::open(&folder.join("coordination"), &name, steps).unwrap());
-    let keys = JobKeys::new(&name, incarnation);
-    let saver = Saver {
-        archive: Arc::clone(&archive),
-        io: io.handle().clone(),
-        keys: keys.clone(),
-        boot,
-        parts: Arc::new(AtomicU64::new(0)),
-        in_flight: InFlight::default(),
-        delta_folder: folder.to_owned(),
-        folders: Arc::clone(&folders),
-        events: events.clone(),
-        shutdown: shutdown.clone(),
-    };
-    let committer = Committer {
-        archive: Arc::clone(&archive),
-        coordinator: coordinator.clone(),
-        io: io.handle().clone(),
-        keys: keys.clone(),
-        term: Term(1),
-        whose: (incarnation, Attempt(1)),
-        keep: 3,
-        folders,
-        full: None,
-        sealed: None,
-        in_flight: InFlight::default(),
-        events: events.clone(),
-        shutdown: shutdown.clone(),
-    };
-    let (to_keep, keeping) = bounded(1);
-    let options = BackendOptions { block_cache_bytes: 0, write_buffer_bytes: 1 << 20, clean_bytes_per_task: 0, open_stores_max: 1 };
-    let keeper = Keeper {
-        archive: Arc::clone(&archive),
-        io: io.handle().clone(),
-        keys: keys.clone(),
-        boot,
-        parts: Arc::clone(&saver.parts),
-        files: AtomicU64::new(0),
-        in_flight: InFlight::default(),
-        backend: Backend::new(&options, Arc::new(Unobserved)),
-        folder: folder.to_owned(),
-        rate: 1,
+    let (reports, _told) = bounded(1);
+    let (shutdown, delta_folder) = (Shutdown::default(), folder.join("deltas"));
+    let plan = Plan {
+        setup: &setup,
+        started: &started,
+        io,
+        delta_folder: &delta_folder,
         clock: Clock::start(),
-        events: events.clone(),
-        shutdown: shutdown.clone(),
-    };
-    let collector = Collector {
-        archive,
-        coordinator,
-        io: io.handle().clone(),
-        keys,
-        claim: (boot, Term(1)),
+        reports: &reports,
         in_flight: InFlight::default(),
-        grace: Duration::ZERO,
-        rate: 1,
-        clock: Clock::start(),
         shutdown: shutdown.clone(),
     };
-    let shared = Arc::new(Shared {
-        incarnation,
-        branch: Branch(0),
-        attempt: Attempt(1),
-        limits: Limits::default(),
-        inputs: Arc::new(Inputs::new(Vec::new())),
-        events: events.clone(),
-        to_save,
-        to_apply: lanes.iter().map(|(sender, _)| sender.clone()).collect(),
-        to_keep,
-        pauses: Histogram::default(),
-        clock: Clock::start(),
-    });
+    let channels = Channels::new(0, LANES);
+    let shared = Arc::new(plan.shared((&events, &Arc::new(Inputs::new(Vec::new()))), &channels));
+    let posts = plan.posts((&events, &plan.backend()), channels);
     let threading = Threading {
         components: Vec::new(),
         threads: Threads::new(events).with_room(room),
@@ -120,8 +67,7 @@ fn job(folder: &Path, io: &Runtime, room: usize) -> (Threading, Posts, Receiver<
         shared,
         shutdown,
     };
-    let lanes = lanes.into_iter().map(|(_, receiver)| receiver).collect();
-    (threading, Posts { workers: WORKERS, lanes, saver, frozen, committer, keeper, to_keep: keeping, collector }, heard)
+    (threading, posts, heard)
 }
 
 #[test]

@@ -116,9 +116,8 @@ fn no_test_is_ignored_and_nothing_sleeps() {
     // Put together, so that this file does not find itself.
     let words = [["#[", "ignore"], ["thread::", "sleep("], ["time::", "sleep("]].map(|pair| pair.concat());
     // A guest may ask its host to sleep: that is among the deeds under test. And a slow archive is one that sleeps.
-    let excepted = |path: &str| {
-        path == "tests/harness/clock.rs" || path.starts_with("tests/hostile/") || path == "host/server/src/faults/archive.rs"
-    };
+    let excepted =
+        |path: &str| path == "tests/harness/clock.rs" || path.starts_with("tests/hostile/") || path == "host/server/src/faults/archive.rs";
     none("no ignored test, no sleep outside the harness' one", &lines_with(&words, excepted));
 }
 

@@ -147,8 +147,12 @@ pub struct UnknownOutput {
 pub fn seal(history: &History, job: &Job, sealing: Sealing, groups: &[SavedGroup]) -> Result<(Manifest, Vec<PublishedRun>), UnknownOutput> {
     let (mut parts, mut segments, mut published) = (Vec::new(), Vec::new(), Vec::new());
     let mut heads = history.heads.clone();
+    // One segment a task: an offer that was repeated before its number was decided stands in two groups. Taken twice, it would double its records,
+    // and no history would follow from the manifest.
+    let mut tasks = BTreeSet::new();
     for group in groups {
-        let taken: Vec<&SavedSegment> = group.segments.iter().filter(|offer| judge(history, offer) == Verdict::Taken).collect();
+        let extends = |offer: &&SavedSegment| judge(history, offer) == Verdict::Taken && tasks.insert(offer.header.task);
+        let taken: Vec<&SavedSegment> = group.segments.iter().filter(extends).collect();
         if taken.is_empty() {
             continue;
         }
@@ -277,3 +281,6 @@ fn output_name(job: &Job, task: TaskId, output: u16, number: CheckpointNumber) -
     let port = (shares > 1).then(|| own.port.as_str());
     Some(final_name(stage.name.as_str(), port, task.partition, number.0))
 }
+
+#[cfg(test)]
+mod tests;

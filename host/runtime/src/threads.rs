@@ -59,7 +59,7 @@ pub(crate) enum Priority {
 ///
 /// Chosen by a rough measurement: the word count with a checkpoint every 20 ms on two cores that others kept busy, the host's process raised above
 /// them. The pause at a freeze, 99 of 100: 6.8 to 9.4 ms in six rounds with 0; 3.3 to 7.1 ms in nine with 5; 0.03 to 2.5 ms in eight of nine with 10,
-/// and 13.6 ms in the ninth. The job took about as long with each. Fewer checkpoints were made, the higher the value: up to 72, 59 and 48.
+/// and 13.6 ms in the ninth, which took 11 s where others took 7 to 10. Fewer checkpoints were made, the higher the value: up to 71, 59 and 48.
 const BACKGROUND_NICE: i32 = 10;
 
 /// Fails the job when its thread panics, so that nobody waits for what will never come.

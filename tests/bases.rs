@@ -108,8 +108,9 @@ fn a_base_that_cannot_be_saved_only_waits() {
     let bases = marker.with_file_name("bases");
     fs::write(&bases, "in the way").unwrap();
     ledger.lab.edit_job(NO_BASES, SHORT_CHAINS);
-    let ended = ledger.killed(&TELLING, |host| host.stderr().contains("could not be shortened") && host.confirmed() >= Some(20));
-    assert!(ended.stderr.contains("bases"), "the reason is not told:\n{}", ended.stderr);
+    // The first of three tries: on a fast machine the job may be over before the last.
+    let ended = ledger.killed(&TELLING, |host| host.stderr().contains("save a base") && host.confirmed() >= Some(20));
+    assert!(ended.stderr.contains("/bases/"), "the reason is not told:\n{}", ended.stderr);
     assert_eq!(ledger.kinds().bases, 0);
     fs::remove_file(&bases).unwrap();
     ledger.lab.run(&[]).code(0).unwarned(&[]);

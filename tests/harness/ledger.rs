@@ -142,7 +142,9 @@ dirty-bytes = "64 KiB"
 
 /// The register of the one job in a folder.
 pub(crate) fn register(lab: &Lab) -> Register {
-    let files = files_below(&lab.path("data/coordination")).into_iter();
+    // A process that was killed may have left the next one, which nobody believes.
+    let hidden = |file: &std::path::PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    let files = files_below(&lab.path("data/coordination")).into_iter().filter(|file| !hidden(file));
     let mut registers = files.filter_map(|file| REGISTER.decode(&fs::read(file).unwrap()).ok());
     registers.next().expect("a register")
 }

@@ -132,7 +132,6 @@ pub enum DeltaContent {
 impl DeltaContent {
     /// Whether these are changes: what headers leave out.
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
     pub const fn is_changes(&self) -> bool {
         matches!(self, Self::Changes)
     }

@@ -46,8 +46,7 @@ fn a_task_with_a_store_freezes_again_after_its_confirmed_state_was_applied() {
     lab.run(&[]).code(0);
     output::complete(&lab.path("out"));
     let changed = |header: &&serde_json::Value| header["delta"].as_array().is_some_and(|stores| !stores.is_empty());
-    let deltas =
-        checkpoints::shown(&lab).iter().filter(|shown| checkpoints::segments(shown, 0).iter().any(|header| changed(header))).count();
+    let deltas = checkpoints::shown(&lab).iter().filter(|shown| checkpoints::segments(shown, 0).iter().any(&changed)).count();
     assert!(deltas >= 3, "only {deltas} checkpoints hold state of the task");
 }
 

@@ -23,6 +23,8 @@ CARGO_BUILD_BUILD_DIR ?= $(HOME)/.cache/gregor-build
 unexport CARGO_BUILD_BUILD_DIR
 HOST = CARGO_BUILD_BUILD_DIR="$$(tests/setup/clone.sh '$(CARGO_BUILD_BUILD_DIR)')" cargo --locked --config target/clone.toml
 GUESTS = cargo --locked --config 'build.target-dir="target/guests"'
+# Clippy is a program of its own, which is not told of --config.
+GUEST_CLIPPY = CARGO_TARGET_DIR='$(CURDIR)/target/guests' cargo --locked clippy
 RUST := --manifest-path plugins/rust/Cargo.toml
 HOSTILE := --manifest-path tests/hostile/Cargo.toml
 WASM := --target wasm32-wasip2
@@ -68,9 +70,9 @@ check: setup
 	cargo fmt $(RUST) --all --check
 	cargo fmt $(HOSTILE) --all --check
 	$(HOST) clippy --workspace --all-targets -- -D warnings
-	$(GUESTS) clippy $(RUST) --workspace --all-targets -- -D warnings
-	$(GUESTS) clippy $(RUST) --workspace $(WASM) -- -D warnings
-	$(GUESTS) clippy $(HOSTILE) --workspace $(WASM) -- -D warnings
+	$(GUEST_CLIPPY) $(RUST) --workspace --all-targets -- -D warnings
+	$(GUEST_CLIPPY) $(RUST) --workspace $(WASM) -- -D warnings
+	$(GUEST_CLIPPY) $(HOSTILE) --workspace $(WASM) -- -D warnings
 	$(HOST) test -p gregor-server --test system tidy
 
 demo: setup plugins build

@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::failure;
+use crate::fetch::Fetch;
 use crate::in_flight::InFlight;
 use crate::retry::durably;
 use crate::setup::RunError;
@@ -208,19 +209,11 @@ impl Keeper {
 
     /// Fetches the deltas of links, the oldest first.
     fn fetch(&self, kept: &Kept, links: &[Link], inputs: &mut Vec<Vec<DeltaFile>>) -> Result<(), RunError> {
+        let fetch = Fetch { archive: Arc::clone(&self.archive), io: self.io.clone(), task: kept.name.clone() };
         for (number, link) in links.iter().enumerate() {
             let mut files = Vec::new();
             for (index, delta) in link.deltas.iter().enumerate() {
-                let store = kept.stores.iter().position(|store| *store == delta.store).and_then(|store| u16::try_from(store).ok());
-                let store = store.ok_or_else(|| RunError::Corrupt(format!("task {}: a delta of an unknown store", kept.name)))?;
-                let range = delta.offset..delta.offset.saturating_add(delta.length);
-                let read = gregor_archive::read_part_range(&*self.archive, &delta.part.key, range, delta.sha256);
-                let bytes = self.io.block_on(read).map_err(failure::archive)?;
-                let path = self.folder.join(format!("merge-{}-{number}-{index}.sst", kept.task));
-                std::fs::write(&path, &bytes)
-                    .map_err(|error| RunError::Failed(format!("can't write {}: {error}; free some space", path.display())))?;
-                let (content, entries) = (delta.content, delta.entries);
-                files.push(DeltaFile { store, content, path, length: delta.length, sha256: delta.sha256, entries });
+                files.push(fetch.delta(delta, &kept.stores, self.folder.join(format!("merge-{}-{number}-{index}.sst", kept.task)))?);
             }
             inputs.push(files);
         }

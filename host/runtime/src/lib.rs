@@ -19,6 +19,7 @@ mod collect;
 mod commit;
 mod event;
 mod failure;
+mod fetch;
 mod folders;
 mod in_flight;
 mod input;

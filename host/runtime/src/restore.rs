@@ -1,21 +1,23 @@
 //! Restores a task's state: keeps the local store if it is of the confirmed chain, otherwise wipes it and opens the files of the base, and
-//! applies the deltas that it lacks. Refuses bytes that are not the ones that were confirmed.
+//! applies the deltas that it lacks, fetching the next ones meanwhile. Refuses bytes that are not the ones that were confirmed.
 
-mod files;
-
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use gregor_archive::Store;
+use gregor_model::digest::Digest;
 use gregor_model::history::Link;
 use gregor_model::manifest::Base;
 use gregor_model::names::{Branch, Incarnation, StoreName};
 use gregor_model::recovery::{Held, LocalStore, local_store};
 use gregor_state::{DeltaFile, TaskStores};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
-use self::files::Fetch;
 use crate::failure;
+use crate::fetch::{Fetch, joined};
 use crate::setup::RunError;
 use crate::threads::Shutdown;
 
@@ -62,9 +64,13 @@ impl Restore {
             }
         };
         let mut restored = 0_u64;
-        for (index, link) in chain.iter().enumerate().skip(from).filter(|(_, link)| !link.deltas.is_empty()) {
-            let files = self.fetch(task, (index, link))?;
-            stores.restore(link.segment, files).map_err(failed)?;
+        let mut links = chain.iter().enumerate().skip(from).filter(|(_, link)| !link.deltas.is_empty());
+        let mut ahead = Ahead { io: self.io.clone(), fetching: None };
+        ahead.begin(links.next().map(|link| self.fetching(task, link)));
+        while let Some(fetched) = ahead.take() {
+            let (segment, files) = fetched?;
+            ahead.begin(links.next().map(|link| self.fetching(task, link)));
+            stores.restore(segment, files).map_err(failed)?;
             restored += 1;
         }
         if restored > 0 {
@@ -81,62 +87,104 @@ impl Restore {
         Ok(())
     }
 
-    /// Whether the job is still wanted. The next start restores anew.
-    fn check_wanted(&self, task: &str) -> Result<(), RunError> {
-        if self.shutdown.begun() {
-            return Err(RunError::Failed(format!("task {task}: the job ends before its state is restored")));
-        }
-        Ok(())
+    fn fetch_of(&self, task: &str) -> Fetch {
+        Fetch { archive: Arc::clone(&self.archive), io: self.io.clone(), task: task.to_owned() }
     }
 
-    /// Puts the files of a base into a folder of their own.
+    /// Puts the files of a base into a folder of their own: one is made durable while the next one comes.
     fn fetch_base(&self, task: &str, base: &Base) -> Result<PathBuf, RunError> {
+        let fetch = self.fetch_of(task);
         let folder = self.delta_folder.join(format!("base-{}", task.replace('/', "-")));
-        let unwritable = |path: &Path, error: std::io::Error| {
-            RunError::Failed(format!("task {task}: can't write {}: {error}; free some space", path.display()))
-        };
-        std::fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, error))?;
-        let mut fetch = Fetch::new(task, &*self.archive, &self.io);
+        std::fs::create_dir_all(&folder).map_err(|error| fetch.unwritable(&folder, &error))?;
+        let mut syncing = Syncing { fetch: &fetch, file: None };
         for file in &base.files {
-            self.check_wanted(task)?;
+            check_wanted(&self.shutdown, task)?;
             let path = folder.join(plain(&file.name).ok_or_else(|| {
                 let key = &file.object.key;
                 RunError::Corrupt(format!("task {task}: object {key} is to be the file {:?} of a base, which is no name of one", file.name))
             })?);
-            fetch.file(file, path)?;
+            let written = fetch.file(&file.into(), &path)?;
+            syncing.finish()?;
+            syncing.begin(path, written);
         }
-        fetch.finish()?;
+        syncing.finish()?;
         Ok(folder)
     }
 
-    fn fetch(&self, task: &str, (index, link): (usize, &Link)) -> Result<Vec<DeltaFile>, RunError> {
-        let mut files = Vec::new();
-        for delta in link.deltas.iter().filter(|delta| delta.content.is_changes()) {
-            self.check_wanted(task)?;
-            let place = self.stores.iter().position(|store| *store == delta.store).and_then(|store| u16::try_from(store).ok());
-            let Some(store) = place else {
-                return Err(RunError::Corrupt(format!(
-                    "task {task}: object {} holds store {} that the task has not",
-                    delta.part.key, delta.store
-                )));
-            };
-            let range = delta.offset..delta.offset.saturating_add(delta.length);
-            let read = gregor_archive::read_part_range(&*self.archive, &delta.part.key, range, delta.sha256);
-            let bytes = self.io.block_on(read).map_err(failure::archive)?;
-            let path = self.delta_folder.join(format!("restore-{}-{index}-{store}.sst", task.replace('/', "-")));
-            std::fs::write(&path, &bytes)
-                .map_err(|error| RunError::Failed(format!("task {task}: can't write {}: {error}; free some space", path.display())))?;
-            files.push(DeltaFile {
-                store,
-                content: delta.content,
-                path,
-                length: delta.length,
-                sha256: delta.sha256,
-                entries: delta.entries,
-            });
+    /// Work that fetches the deltas of a link.
+    fn fetching(&self, task: &str, (index, link): (usize, &Link)) -> impl FnOnce() -> Result<Fetched, RunError> + Send + use<> {
+        let (fetch, shutdown, stores) = (self.fetch_of(task), self.shutdown.clone(), self.stores.clone());
+        let (segment, deltas) = (link.segment, link.deltas.clone());
+        let stem = self.delta_folder.join(format!("restore-{}-{index}", task.replace('/', "-")));
+        move || {
+            let mut files = Vec::new();
+            for (number, delta) in deltas.iter().enumerate().filter(|(_, delta)| delta.content.is_changes()) {
+                check_wanted(&shutdown, &fetch.task)?;
+                files.push(fetch.delta(delta, &stores, stem.with_extension(format!("{number}.sst")))?);
+            }
+            Ok((segment, files))
         }
-        Ok(files)
     }
+}
+
+/// The last segment of a link, and its deltas as files.
+type Fetched = (Digest, Vec<DeltaFile>);
+
+/// A link that is being fetched while the one before it is restored. At most one: there is room for it on the disk, whatever its size.
+struct Ahead {
+    io: Handle,
+    fetching: Option<JoinHandle<io::Result<Result<Fetched, RunError>>>>,
+}
+
+impl Ahead {
+    fn begin(&mut self, work: Option<impl FnOnce() -> Result<Fetched, RunError> + Send + 'static>) {
+        self.fetching = work.map(|work| self.io.spawn_blocking(move || Ok(work())));
+    }
+
+    fn take(&mut self) -> Option<Result<Fetched, RunError>> {
+        let fetching = self.fetching.take()?;
+        let fetched = self.io.block_on(joined(fetching));
+        Some(fetched.unwrap_or_else(|error| Err(RunError::Failed(format!("deltas could not be fetched: {error}")))))
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        // After an error: what is under way ends before anybody removes the folder.
+        drop(self.take());
+    }
+}
+
+/// A file that is being made durable; at most one waits for that.
+struct Syncing<'a> {
+    fetch: &'a Fetch,
+    file: Option<(PathBuf, JoinHandle<io::Result<()>>)>,
+}
+
+impl Syncing<'_> {
+    fn begin(&mut self, path: PathBuf, written: File) {
+        self.file = Some((path, self.fetch.io.spawn_blocking(move || written.sync_all())));
+    }
+
+    fn finish(&mut self) -> Result<(), RunError> {
+        let Some((path, syncing)) = self.file.take() else { return Ok(()) };
+        let synced = self.fetch.io.block_on(joined(syncing));
+        synced.map_err(|error| self.fetch.unwritable(&path, &error))
+    }
+}
+
+impl Drop for Syncing<'_> {
+    fn drop(&mut self) {
+        drop(self.finish());
+    }
+}
+
+/// Whether the job is still wanted. The next start restores anew.
+fn check_wanted(shutdown: &Shutdown, task: &str) -> Result<(), RunError> {
+    if shutdown.begun() {
+        return Err(RunError::Failed(format!("task {task}: the job ends before its state is restored")));
+    }
+    Ok(())
 }
 
 /// A name that leads nowhere else: names of base files come from a stored document.

@@ -73,6 +73,12 @@ pub const APPLY_BATCH_BYTES: u64 = 4 * MIB;
 pub const APPLIED_MARK_BYTES: u64 = 64 * MIB;
 /// Times that a durable write to the archive is tried before the job stops.
 pub const SAVE_TRIES: u32 = 3;
+/// Times that a call is tried again that failed for a reason outside of its records, before the job stops.
+pub const RETRYABLE_TRIES: u32 = 10;
+/// Wait before the first of these tries; it doubles each time.
+pub const RETRYABLE_WAIT: Duration = Duration::from_millis(100);
+/// Wait between two of these tries, at most; half a minute altogether. A task reaches nothing outside of its host, so what passes at all passes soon.
+pub const RETRYABLE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Log lines of one task kept a second; more are counted and dropped.
 pub const LOG_LINES_A_SECOND: u32 = 100;
 /// Bytes of one log line of a task; the rest is cut off.

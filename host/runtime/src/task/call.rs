@@ -3,23 +3,18 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use gregor_guest::{CallContext, CallError, Disposition, Progress, Rejection};
 use gregor_model::bisect::{Next, after_failure};
 use gregor_model::digest::Digest;
 use gregor_model::job::OnError;
+use gregor_model::limits::{RETRYABLE_TRIES, RETRYABLE_WAIT, RETRYABLE_WAIT_MAX};
 use gregor_model::segment::{OnEnd, Position};
 
 use super::Task;
 use crate::cell::Cell;
 use crate::input::{Batch, Item};
 use crate::setup::RunError;
-
-/// Times that work is tried again that failed for a reason outside of its records.
-const RETRYABLE_TRIES: u32 = 10;
-/// Wait before the first of them; it doubles each time, to some 50 s for the last.
-const RETRYABLE_WAIT: Duration = Duration::from_millis(100);
 
 /// Work that is left of an item.
 #[derive(Debug, Clone)]
@@ -215,7 +210,8 @@ impl Task {
             return Err(Fault::Guest(self.failed(format!("still failing after {tried} tries: {reason}"))));
         }
         self.retry.tried += 1;
-        self.retry.not_before = self.shared.clock.now() + RETRYABLE_WAIT * 2_u32.pow(tried);
+        self.retry.not_before =
+            self.shared.clock.now() + RETRYABLE_WAIT.saturating_mul(2_u32.saturating_pow(tried)).min(RETRYABLE_WAIT_MAX);
         Ok(())
     }
 

@@ -159,6 +159,44 @@ fn what_is_no_restore_point_is_refused_and_nothing_happens() {
 }
 
 #[test]
+fn a_job_that_could_not_go_on_from_there_is_not_taken_back() {
+    let mut random = seed::random("a_job_that_could_not_go_on_from_there_is_not_taken_back");
+    let ledger = Ledger::new(&mut random, KEPT, RECORDS / 3);
+    ledger.killed_at(10, &[]);
+    let lab = &ledger.lab;
+    let to = confirmed_near(lab, 5).to_string();
+    lab.gregor(&["savepoint", "create", "early", "job.toml", "--data", "data", "--checkpoint", &to]).code(0);
+    let before = ledger.register();
+    let refused = |what: &str, code: i32| {
+        for (kind, which) in [("checkpoint", to.as_str()), ("savepoint", "early")] {
+            lab.gregor(&[kind, "restore", which, "job.toml", "--data", "data"]).code(code).says(what);
+            assert_eq!(ledger.register(), before, "{what}: something was written");
+        }
+    };
+    let text = lab.job_text();
+    for (from, changed, what) in [
+        ("format = \"tsv\" } }\nconfig", "format = \"lines\" } }\nconfig", "outputs"),
+        ("mode = \"ledger\"", "mode = \"put-get\"", "config"),
+        ("to = \"out\"", "to = \"elsewhere\"", "outputs"),
+    ] {
+        lab.edit_job(from, changed);
+        refused(what, 2);
+        lab.write("job.toml", &text);
+    }
+    // An input that is not what it was.
+    std::fs::rename(lab.path("in/a.tsv"), lab.path("a.tsv")).unwrap();
+    refused("a.tsv", 2);
+    std::fs::rename(lab.path("a.tsv"), lab.path("in/a.tsv")).unwrap();
+    // A folder that is another's.
+    let marker = std::fs::read(lab.path("out/._gregor")).unwrap();
+    lab.write("out/._gregor", "no marker");
+    refused("marker", 2);
+    lab.write("out/._gregor", marker);
+    let back = restore(&ledger, confirmed_near(lab, 5));
+    goes_on(&ledger, &[back]);
+}
+
+#[test]
 fn streams_and_their_readers_go_back_together() {
     let mut random = seed::random("streams_and_their_readers_go_back_together");
     let lab = Lab::with_job(&jobs::word_count_and_words("5 ms").replace("interval", "keep = 100\nthreshold = 0.01\ninterval"));

@@ -1,6 +1,7 @@
 //! Going back: a job takes up the state of an earlier checkpoint, as a new checkpoint of a new branch. All attempts move first, so nobody writes for
 //! the old line of history; then a full manifest is confirmed that takes tasks and unread runs from the old one, and open releases from the
-//! latest. Refuses a checkpoint that is no restore point. What was put out since stays there and appears again: the caller says so.
+//! latest. Refuses a checkpoint that is no restore point, and all that a start would refuse: a job that could not go on from there is not moved.
+//! What was put out since stays there and appears again: the caller says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,7 @@ use tokio::runtime::{Builder, Handle};
 use crate::clock::Clock;
 use crate::failure;
 use crate::setup::{RunError, Setup};
-use crate::start::incarnation_of_stream;
+use crate::start::{self, incarnation_of_stream};
 
 /// Where a job was taken back to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +45,34 @@ pub fn go_back(setup: &Setup, number: CheckpointNumber) -> Result<Returned, RunE
         .map_err(|error| RunError::Failed(format!("can't start the io threads: {error}")))?;
     let io = io.handle();
     // Everything is read before anything is written.
-    let register = io.block_on(setup.coordinator.read()).map_err(failure::coordination)?;
-    let register = register.ok_or_else(|| RunError::Refused(format!("job {} never began", setup.job.name)))?;
-    let to = restore_point(&register, number)?;
-    io.block_on(history::load(&*setup.archive, &to)).map_err(failure::archive)?;
-    let begin = Begin { boot: setup.boot, fresh: setup.fresh, streams: register.streams.clone() };
+    let found = look(setup, io, number)?;
+    let begin = Begin { boot: setup.boot, fresh: setup.fresh, streams: found.register.streams.clone() };
     let register = io.block_on(setup.coordinator.begin(&begin)).map_err(failure::coordination)?;
-    // Another host may have retired it while this one waited.
+    // Another host may have gone on with the job, and retired the checkpoint, while this one waited for it. From here on nobody else does.
+    let seen = (&found.register.spec, &found.register.latest);
+    let found = if seen == (&register.spec, &register.latest) { found } else { look(setup, io, number)? };
+    confirm(setup, io, Going { register, ..found })
+}
+
+/// A job that can go on from an earlier checkpoint.
+struct Going {
+    register: Register,
+    to: ManifestRef,
+    /// The job as it was when it began: streams and positions are told apart by it.
+    job: Job,
+}
+
+/// Looks at all that a start would look at if the job stood at `number`; changes nothing.
+fn look(setup: &Setup, io: &Handle, number: CheckpointNumber) -> Result<Going, RunError> {
+    let choose: start::Choose<'_> = &|register| restore_point(register, number).map(Some);
+    // What a start warns of, the next one will.
+    let found = start::look(setup, io, (choose, &|_| ()))?;
+    start::look_at_folders(setup, &found)?;
+    let (Some(register), Some(spec)) = (found.register, found.spec) else {
+        return Err(RunError::Refused(format!("job {} never began", setup.job.name)));
+    };
     let to = restore_point(&register, number)?;
-    confirm(setup, io, (register, to))
+    Ok(Going { register, to, job: spec.job })
 }
 
 fn restore_point(register: &Register, number: CheckpointNumber) -> Result<ManifestRef, RunError> {
@@ -66,18 +86,18 @@ fn restore_point(register: &Register, number: CheckpointNumber) -> Result<Manife
     })
 }
 
-fn confirm(setup: &Setup, io: &Handle, (mut register, to): (Register, ManifestRef)) -> Result<Returned, RunError> {
+fn confirm(setup: &Setup, io: &Handle, Going { mut register, to, job }: Going) -> Result<Returned, RunError> {
     let coordinator = &*setup.coordinator;
-    if let Some(undecided) = register.undecided() {
-        io.block_on(coordinator.abort(undecided)).map_err(failure::coordination)?;
-        register.abort(undecided).map_err(|error| RunError::Failed(error.to_string()))?;
-    }
     let old = io.block_on(history::load(&*setup.archive, &to)).map_err(failure::archive)?;
     let latest = match &register.latest {
         Some(latest) => io.block_on(history::load(&*setup.archive, latest)).map_err(failure::archive)?,
         None => Loaded::default(),
     };
-    let streams = streams(&register, (&setup.job, &old.history));
+    if let Some(undecided) = register.undecided() {
+        io.block_on(coordinator.abort(undecided)).map_err(failure::coordination)?;
+        register.abort(undecided).map_err(|error| RunError::Failed(error.to_string()))?;
+    }
+    let streams = streams(&register, (&job, &old.history));
     let checkpoint = register.created.next();
     let created_at_ms = Clock::start().wall_ms();
     let created = coordinator.create(checkpoint, created_at_ms, keep_all(setup, &register));

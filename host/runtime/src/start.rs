@@ -13,8 +13,8 @@ use gregor_model::digest::Digest;
 use gregor_model::history::{History, LivePart};
 use gregor_model::job::{Job, Source};
 use gregor_model::keys::JobKeys;
-use gregor_model::manifest::{Full, ObjectRef, PartRange};
-use gregor_model::names::{Branch, Incarnation, TaskId};
+use gregor_model::manifest::{Full, ManifestRef, ObjectRef, PartRange};
+use gregor_model::names::{Branch, HostId, Incarnation, TaskId};
 use gregor_model::plan::{PLAN, Plan};
 use gregor_model::recovery::check_coordination;
 use gregor_model::register::{Register, StreamRecord};
@@ -75,28 +75,34 @@ pub(crate) struct Started {
 }
 
 /// What was looked at before the claim.
-struct Found {
-    register: Option<Register>,
+pub(crate) struct Found {
+    /// What coordination knows, if the job ever began.
+    pub(crate) register: Option<Register>,
+    /// What the job was when it began.
+    pub(crate) spec: Option<Spec>,
     history: History,
     since_full: u64,
     full: Option<Full>,
-    spec: Option<Spec>,
     plans: Plans,
     tasks: Vec<u32>,
 }
 
+/// Which of a job's checkpoints is to be gone on from; none = from the beginning.
+pub(crate) type Choose<'a> = &'a dyn Fn(&Register) -> Result<Option<ManifestRef>, RunError>;
+
 /// Starts a job.
 pub(crate) fn start(setup: &Setup, io: &Handle, (warn, over): (&dyn Fn(Report), &dyn Fn() -> bool)) -> Result<Start, RunError> {
-    let found = look(setup, io, warn)?;
+    let latest: Choose<'_> = &|register| Ok(register.latest.clone());
+    let found = look(setup, io, (latest, warn))?;
     if is_finished(&found) {
         return finished(setup, found);
     }
-    folders::look(&setup.job, &marker(setup, &found))?;
+    look_at_folders(setup, &found)?;
     let Some(register) = begin(setup, io, over)? else { return Ok(Start::Stopped) };
     // Another host may have gone on with the job while this one waited for it. From here on nobody else does.
     let seen = found.register.as_ref().map(|register| (&register.spec, &register.latest));
     let moved = seen.unwrap_or((&None, &None)) != (&register.spec, &register.latest);
-    let found = if moved { look(setup, io, warn)? } else { found };
+    let found = if moved { look(setup, io, (latest, warn))? } else { found };
     if moved && is_finished(&found) {
         return finished(setup, found);
     }
@@ -112,8 +118,13 @@ fn is_finished(found: &Found) -> bool {
     found.register.as_ref().is_some_and(|register| register.latest.is_some()) && found.history.finished(&found.tasks)
 }
 
-/// Reads everything, changes nothing.
-fn look(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Found, RunError> {
+/// Whether each output folder is this job's or may become so.
+pub(crate) fn look_at_folders(setup: &Setup, found: &Found) -> Result<(), RunError> {
+    folders::look(&setup.job, &marker(setup, found))
+}
+
+/// Reads everything that a job needs to go on from the checkpoint that `choose` names, and refuses what does not fit. Changes nothing.
+pub(crate) fn look(setup: &Setup, io: &Handle, (choose, warn): (Choose<'_>, &dyn Fn(Report))) -> Result<Found, RunError> {
     let archive = &*setup.archive;
     let register = io.block_on(setup.coordinator.read()).map_err(failure::coordination)?;
     let archived = io.block_on(gregor_archive::incarnations(archive, &setup.job.name)).map_err(failure::archive)?;
@@ -121,12 +132,13 @@ fn look(setup: &Setup, io: &Handle, warn: &dyn Fn(Report)) -> Result<Found, RunE
     if let Some(register) = &register {
         check_marker(setup, io, register)?;
     }
+    unnamed_cluster(setup, io)?;
     let spec: Option<Spec> = match register.as_ref().and_then(|register| register.spec.as_ref()) {
         Some(object) => Some(io.block_on(gregor_archive::read_document(archive, SPEC, object)).map_err(failure::archive)?),
         None => None,
     };
-    let loaded = match register.as_ref().and_then(|register| register.latest.as_ref()) {
-        Some(latest) => io.block_on(history::load(archive, latest)).map_err(failure::archive)?,
+    let loaded = match register.as_ref().map(choose).transpose()?.flatten() {
+        Some(chosen) => io.block_on(history::load(archive, &chosen)).map_err(failure::archive)?,
         None => Loaded::default(),
     };
     let full = loaded.full().cloned();
@@ -254,7 +266,9 @@ fn begin(setup: &Setup, io: &Handle, over: &dyn Fn() -> bool) -> Result<Option<R
 fn arrange(setup: &Setup, io: &Handle, (mut register, found): (Register, Found)) -> Result<Started, RunError> {
     let keys = JobKeys::new(&setup.job.name, register.incarnation);
     let marker = Marker { job: setup.job.name.clone(), incarnation: register.incarnation };
-    check_cluster(setup, io)?;
+    if let Some(cluster) = unnamed_cluster(setup, io)? {
+        put(setup, io, (CLUSTER, CLUSTER_KEY), &ClusterMarker { cluster })?;
+    }
     // What dead processes left half-written is of no use to anybody.
     io.block_on(setup.archive.sweep(keys.root())).map_err(failure::archive)?;
     // Markers are created once and completed at every start: the incarnation entered coordination first.
@@ -276,29 +290,25 @@ fn arrange(setup: &Setup, io: &Handle, (mut register, found): (Register, Found))
     Ok(Started { register, history, since_full, full, plans, tasks, folders, performed, keys })
 }
 
-/// An archive belongs to one cluster, and says so from its first job on.
-fn check_cluster(setup: &Setup, io: &Handle) -> Result<(), RunError> {
-    let Some(cluster) = io.block_on(setup.coordinator.cluster()).map_err(failure::coordination)? else { return Ok(()) };
-    match io.block_on(setup.archive.read(CLUSTER_KEY, None)) {
-        Err(ArchiveError::Missing { .. }) => {
-            put(setup, io, (CLUSTER, CLUSTER_KEY), &ClusterMarker { cluster })?;
-            Ok(())
-        }
-        Err(error) => Err(failure::archive(error)),
-        Ok(bytes) => {
-            let found: ClusterMarker = CLUSTER
-                .decode(&bytes)
-                .map_err(|error| RunError::Corrupt(format!("object {CLUSTER_KEY} of the archive {error}; restore it from a copy")))?;
-            if found.cluster == cluster {
-                return Ok(());
-            }
-            Err(RunError::Corrupt(format!(
-                "the archive belongs to cluster {}, the coordinator to cluster {cluster}: one of them is another's, or the coordinator lost its \
-                 data; name the coordinator or the checkpoint.location that belong together",
-                found.cluster
-            )))
-        }
+/// An archive belongs to one cluster, and says so from its first job on. Answers the cluster's id where the archive does not say it yet.
+fn unnamed_cluster(setup: &Setup, io: &Handle) -> Result<Option<HostId>, RunError> {
+    let Some(cluster) = io.block_on(setup.coordinator.cluster()).map_err(failure::coordination)? else { return Ok(None) };
+    let bytes = match io.block_on(setup.archive.read(CLUSTER_KEY, None)) {
+        Ok(bytes) => bytes,
+        Err(ArchiveError::Missing { .. }) => return Ok(Some(cluster)),
+        Err(error) => return Err(failure::archive(error)),
+    };
+    let found: ClusterMarker = CLUSTER
+        .decode(&bytes)
+        .map_err(|error| RunError::Corrupt(format!("object {CLUSTER_KEY} of the archive {error}; restore it from a copy")))?;
+    if found.cluster == cluster {
+        return Ok(None);
     }
+    Err(RunError::Corrupt(format!(
+        "the archive belongs to cluster {}, the coordinator to cluster {cluster}: one of them is another's, or the coordinator lost its data; \
+         name the coordinator or the checkpoint.location that belong together",
+        found.cluster
+    )))
 }
 
 /// Writes down the job and its plans.

@@ -129,7 +129,7 @@ impl Killed {
         let mut touched = touched(&before, &content(self.lab()));
         if ["parts", "bases"].contains(&kind(key)) {
             // They are read by the tasks that need them, while others go on: what was there stays as it was, the register goes forward only, and
-            // what dead processes left unfinished goes at every start.
+            // output that dead processes left unfinished goes.
             let unfinished = |path: &Path| path.extension().is_some_and(|ending| ending == "tmp");
             touched.retain(|path| {
                 before.contains_key(path) && !unfinished(path) && !went_forward(before.get(path), fs::read(path).ok().as_ref())
@@ -174,7 +174,8 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// What must not be touched: archive, coordination and output, byte for byte.
+/// What must not be touched: archive, coordination and output, byte for byte. But for the register that a killed process was about
+/// to write: every start removes it, before it knows anything of the archive.
 fn content(lab: &Lab) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = Vec::new();
     for folder in ["data/archive", "data/coordination", "out"] {
@@ -182,6 +183,8 @@ fn content(lab: &Lab) -> BTreeMap<PathBuf, Vec<u8>> {
             walk(&lab.path(folder), &mut files);
         }
     }
+    let registers = lab.path("data/coordination");
+    files.retain(|file| !(file.starts_with(&registers) && file.extension().is_some_and(|ending| ending == "tmp")));
     files.into_iter().map(|file| (file.clone(), fs::read(&file).unwrap())).collect()
 }
 

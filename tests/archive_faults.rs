@@ -70,6 +70,15 @@ fn an_archive_that_is_slow_makes_a_job_slow() {
 }
 
 /// Files in the archive that are no objects.
+/// Bytes of a block of `ulimit -f`, by POSIX.
+const BLOCK_BYTES: u64 = 512;
+
+/// Bytes of the largest part in the archive.
+fn part_bytes_max(lab: &Lab) -> u64 {
+    let parts = files_below(&lab.path("data/archive")).into_iter().filter(|file| file.to_string_lossy().contains("/parts/"));
+    parts.map(|file| file.metadata().unwrap().len()).max().expect("a part")
+}
+
 fn leftovers(lab: &Lab) -> usize {
     files_below(&lab.path("data/archive")).iter().filter(|file| file.to_str().is_some_and(|name| name.contains('#'))).count()
 }
@@ -79,14 +88,19 @@ fn half_an_object_is_no_object() {
     let mut random = seed::random("half_an_object_is_no_object");
     let ledger = Ledger::new(&mut random, &collecting(), RECORDS / 3);
     // What is compiled is kept in a file that is large.
-    ledger.killed_at(1, &[]);
+    ledger.killed_at(4, &[]);
     let (mut torn, mut killed) = (0, 0);
-    for _ in 0..24 {
-        // The system kills a process whose file grows beyond the limit, in the middle of a write.
-        let blocks = random.random_range(6..40);
+    for _ in 0..100 {
+        // The system kills a process whose file grows beyond the limit, in the middle of a write. A part holds deltas of both tasks: the largest one
+        // seen is larger than most files that are no objects.
+        let part = part_bytes_max(&ledger.lab) / BLOCK_BYTES;
+        let blocks = random.random_range(part * 2 / 3..part);
         let ended = ledger.lab.shell(&format!("ulimit -c 0; ulimit -f {blocks}; exec \"$GREGOR\" run job.toml --data data"));
         if ended.code == Some(0) {
-            break;
+            ledger.exact();
+            ledger.lab.forget();
+            ledger.killed_at(4, &[]);
+            continue;
         }
         assert_eq!(ended.signal, Some(25), "{blocks} blocks: exit {:?}:\n{}", ended.code, ended.stderr);
         killed += 1;

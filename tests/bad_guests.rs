@@ -1,6 +1,8 @@
 //! Components that loop, hoard, overflow, trap and lie. Each fails its own call only: the rest of the output is exact, a neighbour in the same
 //! process notices nothing, and the host says which record of which task it was.
 
+use std::collections::BTreeSet;
+
 use rustix::process::Signal;
 
 use crate::harness::host::Ended;
@@ -104,6 +106,60 @@ fn under_skip_a_bad_record_costs_itself_only() {
     }
 }
 
+/// A line of which there are many: one of fifty.
+fn word(at: usize) -> String {
+    format!("word {}\n", at % 50)
+}
+
+/// Words with triggers among them, and each word with how often it has come so far, but for the triggers: what a task that counts says of them.
+fn words_and_totals(triggers: &[usize]) -> (String, String) {
+    let mut totals = [0; 50];
+    let mut count = |at: usize| {
+        totals[at % 50] += 1;
+        format!("{} {}\n", word(at).trim_end(), totals[at % 50])
+    };
+    let expected = (0..LINES).filter(|at| !triggers.contains(at)).map(&mut count).collect();
+    (lines(|at| if triggers.contains(&at) { "trigger\n".to_owned() } else { word(at) }), expected)
+}
+
+/// Modes of a task that remembers what it has counted, and fails at each trigger.
+const FORGETFUL: [&str; 3] = ["cache-poison", "cache-trap", "cache-dead-letter"];
+
+#[test]
+fn what_a_task_remembers_is_never_ahead_of_what_was_kept() {
+    let (words, expected) = words_and_totals(&TRIGGERS);
+    for mode in FORGETFUL {
+        let lab = lab(mode, "on-error = \"skip\"");
+        lab.write("in/hostile.txt", &words);
+        lab.run(&[]).code(0).says("skipped");
+        assert!(content(&lab, "out/hostile") == expected, "{mode}: totals are not those of a plain count");
+        neighbour(&lab);
+    }
+}
+
+#[test]
+fn a_job_that_stopped_at_a_record_goes_on_without_it() {
+    let (words, expected) = words_and_totals(&TRIGGERS[1..]);
+    let before: String = expected.split_inclusive('\n').take(TRIGGERS[1]).collect();
+    for mode in FORGETFUL {
+        let lab = lab(mode, "on-error = \"stop\"");
+        lab.write("in/hostile.txt", &words);
+        lab.run(&[]).code(1).says("on-error = \"skip\"").says("of hostile.txt");
+        assert!(content(&lab, "out/hostile") == before, "{mode}: a last checkpoint holds all that came before the record");
+        lab.edit_job("on-error = \"stop\"", "on-error = \"skip\"\nretries = 0");
+        lab.run(&[]).code(0);
+        assert!(content(&lab, "out/hostile") == expected, "{mode}: totals are not those of a plain count");
+        neighbour(&lab);
+    }
+}
+
+#[test]
+fn a_deep_guest_harms_nobody_whatever_stack_threads_have_by_default() {
+    let lab = lab("stack-overflow", "on-error = \"skip\"");
+    lab.shell("RUST_MIN_STACK=600000 exec \"$GREGOR\" run job.toml --data data").code(0);
+    exact_but_for_triggers(&lab);
+}
+
 #[test]
 fn a_tasks_own_rejection_leaves_a_record_out() {
     for on_error in ["skip", "stop"] {
@@ -186,6 +242,28 @@ fn the_end_of_an_input_is_worked_off_in_pieces() {
 }
 
 #[test]
+fn no_two_calls_draw_the_same_random_bytes_but_those_that_are_repeated() {
+    let draw = || {
+        let lab = lab("random", "");
+        lab.edit_job("in/hostile.txt", "in/many");
+        // Small files share a task, and each begins at its byte 0.
+        (0..40).for_each(|at| lab.write(&format!("in/many/{at:02}"), line(at)));
+        lab.run(&[]).code(0);
+        let drawn = output::by_task(&lab.path("out/hostile"));
+        assert!(drawn.len() < 40, "{} tasks: no two files share one", drawn.len());
+        let text = String::from_utf8(drawn.into_values().flatten().collect()).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let place = |drawn: &[String], place: &str| drawn.iter().filter(|drawn| drawn.starts_with(place)).cloned().collect::<Vec<_>>();
+    let drawn = draw();
+    assert_eq!(place(&drawn, "batch ").len(), 40);
+    assert!(place(&drawn, "end ").len() >= 3);
+    let different: BTreeSet<&str> = drawn.iter().map(|drawn| drawn.split_once(' ').unwrap().1).collect();
+    assert_eq!(different.len(), drawn.len(), "{drawn:#?}");
+    assert_eq!(place(&draw(), "batch "), place(&drawn, "batch "), "the same job on the same input");
+}
+
+#[test]
 fn memory_that_a_component_never_gives_back_is_taken_back() {
     let lab = lab("leak", "on-error = \"stop\"");
     // 40 batches with a leak of 8 MiB each, in an instance that may have 16: a batch ends at 1,024 records.
@@ -218,7 +296,7 @@ fn a_record_over_the_limit_follows_the_jobs_policy() {
 
     let lab = Lab::with_job(&job("stop"));
     lab.write("in/a.txt", &text);
-    lab.run(&[]).code(1).says("limits.record").says("byte 4 of a.txt").says("2000");
+    lab.run(&[]).code(1).says("raise limits.record").says("byte 4 of a.txt").says("2000");
     assert!("one\n".starts_with(&content(&lab, "out")), "{}", content(&lab, "out"));
     // Limits may change: with a higher one the job goes on, and ends.
     lab.edit_job("1 KiB", "1 MiB");

@@ -49,8 +49,6 @@ fn a_job_that_changed_since_its_last_checkpoint_is_refused() {
     let changes = [
         ("name = \"split\"", "name = \"cut\"", "stage"),
         ("rust/count.wasm\"", "rust/count.wasm\"\nconfig = { emit = \"at-end\" }", "config"),
-        ("rust/count.wasm\"", "rust/count.wasm\"\non-error = \"skip\"", "on-error"),
-        ("rust/count.wasm\"", "rust/count.wasm\"\nretries = 7", "retries"),
         ("partitions = 4", "partitions = 5", "outputs"),
         ("from = \"in\"", "from = \"in/*.txt\"", "inputs"),
         ("format = \"lines\"", "format = \"tsv\"", "inputs"),
@@ -92,12 +90,13 @@ fn another_component_of_the_same_ports_is_refused() {
 }
 
 #[test]
-fn settings_of_checkpoints_and_limits_may_change() {
-    let stopped = Stopped::new("settings_of_checkpoints_and_limits_may_change");
+fn settings_of_checkpoints_limits_and_policies_may_change() {
+    let stopped = Stopped::new("settings_of_checkpoints_limits_and_policies_may_change");
     let lab = &stopped.lab;
     lab.edit_job("interval = \"20 ms\"", "interval = \"70 ms\"\nthreshold = 0.7");
     lab.edit_job("keep = 3", "keep = 5");
     lab.edit_job("64 MiB", "96 MiB");
+    lab.edit_job("rust/count.wasm\"", "rust/count.wasm\"\non-error = \"skip\"\nretries = 7");
     stopped.ends_well();
 }
 

@@ -7,7 +7,7 @@ use rand::Rng;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::lab::Lab;
+use crate::harness::lab::{Lab, files_below};
 use crate::harness::{clock, corpus, jobs, output, seed};
 use crate::verify::{objects, well};
 
@@ -66,6 +66,7 @@ fn after_kills_a_collection_leaves_exactly_what_can_be_gone_back_to_and_the_job_
     let (deleted, kept) = collect(&lab);
     let after = objects(&lab);
     assert_eq!((after.len() as u64, (before.len() - after.len()) as u64), (kept, deleted), "the leftover is no object");
+    assert_eq!(files_below(&lab.path("data/archive")).len(), after.len(), "leftovers are gone, however they came about");
     assert!(deleted >= litter && after.keys().all(|key| before.contains_key(key)), "{deleted} of {} objects are gone", before.len());
     assert_eq!(well(&lab), kept, "what is left is what verify reads, marker included");
     assert_eq!(collect(&lab), (0, kept), "a second time");

@@ -2,12 +2,15 @@
 
 use std::os::unix::fs::OpenOptionsExt;
 
+use gregor_model::names::{Attempt, Sequence};
+use gregor_model::segment::temporary_name;
 use rustix::fs::OFlags;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::host::Host;
 use crate::harness::lab::{Lab, remove};
+use crate::harness::ledger::register;
 use crate::harness::{clock, corpus, jobs, output, plugins, seed};
 
 /// Fields of an entry of `checkpoint list --output json`, in order.
@@ -60,6 +63,30 @@ fn a_folder_that_was_taken_away_does_not_keep_the_others_incomplete() {
     lab.run(&[]).code(0).says("finished");
     output::complete(&lab.path("out/counts"));
     assert!(!lab.path("out/words").exists(), "a folder that was taken away came back");
+}
+
+#[test]
+fn what_a_host_wrote_after_its_successor_had_finished_goes_at_the_next_start() {
+    let (lab, _) = finished("what_a_host_wrote_after_its_successor_had_finished_goes_at_the_next_start");
+    let before = output::files(&lab.path("out"));
+    let incarnation = register(&lab).incarnation;
+    let left = format!("out/{}", temporary_name(incarnation, ("count", "counts"), (0, Attempt(0), Sequence(7))));
+    let (foreign, kept) = (format!("out/._{}-count-counts-0-0-7.tmp", "0".repeat(32)), "out/.hidden");
+    for name in [&left, &foreign, kept] {
+        lab.write(name, "half of a file");
+    }
+    // Whoever merely looks deletes nothing.
+    lab.gregor(&["checkpoint", "list", "job.toml", "--data", "data"]).code(0);
+    lab.gregor(&["checkpoint", "verify", "job.toml", "--data", "data"]);
+    assert!(lab.path(&left).exists());
+    lab.run(&[]).code(0).says("already finished");
+    assert!(!lab.path(&left).exists(), "what an earlier attempt left is there still");
+    assert!(lab.path(&foreign).exists() && lab.path(kept).exists(), "a file that is not this job's went");
+    for name in [&foreign, kept] {
+        remove(&lab.path(name));
+    }
+    assert_eq!(output::files(&lab.path("out")), before);
+    output::complete(&lab.path("out"));
 }
 
 #[test]

@@ -144,6 +144,23 @@ fn a_finished_job_can_be_taken_back() {
 }
 
 #[test]
+fn a_finished_job_that_was_taken_back_is_complete_again_only_at_its_end() {
+    let mut random = seed::random("a_finished_job_that_was_taken_back_is_complete_again_only_at_its_end");
+    let ledger = Ledger::new(&mut random, KEPT, RECORDS / 3);
+    let success = ledger.lab.path("out/_SUCCESS");
+    ledger.lab.run(&[]).code(0);
+    assert!(success.exists());
+    let back = restore(&ledger, confirmed_near(&ledger.lab, 5));
+    for above in [2, 4] {
+        ledger.killed_at(back.checkpoint + above, &[]);
+        assert!(!success.exists(), "the output says to be complete half-way");
+    }
+    ledger.lab.run(&[]).code(0);
+    output::complete(&ledger.lab.path("out"));
+    ledger.same(&records(&ledger.lab.path("out"), &[back]));
+}
+
+#[test]
 fn what_is_no_restore_point_is_refused_and_nothing_happens() {
     let mut random = seed::random("what_is_no_restore_point_is_refused_and_nothing_happens");
     let ledger = Ledger::new(&mut random, SHORT_CHAINS, RECORDS / 3);

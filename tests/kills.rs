@@ -16,6 +16,8 @@ use crate::harness::{clock, corpus, jobs, output, seed};
 const KILLS: u32 = 36;
 /// Bytes of the first corpus that is tried.
 const CORPUS_BYTES: usize = 16_000_000;
+/// The same for a job that is slow.
+const SLOW_CORPUS_BYTES: usize = 2_000_000;
 /// How long the undisturbed run of a job must last that is killed: a kill takes progress away, so there is enough of it.
 const UNDISTURBED: Duration = Duration::from_millis(2_500);
 /// The same for a job that is stopped: stops take nothing away.
@@ -48,10 +50,12 @@ impl Outputs {
     }
 }
 
-/// A job that runs for at least so long, and what an undisturbed run of it leaves.
-fn undisturbed(random: &mut StdRng, least: Duration) -> (Lab, Outputs) {
-    let lab = Lab::with_job(&jobs::word_count_and_words("30 ms"));
-    let mut bytes = CORPUS_BYTES;
+/// What a task of a slow job may publish with one checkpoint: so a job of few words has many of them.
+const SLOW: &str = "\n[limits]\nunpublished-bytes = \"64 KiB\"\n";
+
+/// A job that runs for at least so long, and what an undisturbed run of it leaves. `limits` is that table; `bytes` the text that is tried first.
+fn undisturbed(random: &mut StdRng, least: Duration, (limits, mut bytes): (&str, usize)) -> (Lab, Outputs) {
+    let lab = Lab::with_job(&(jobs::word_count_and_words("30 ms") + limits));
     loop {
         let text = corpus::plain(random, bytes, 20_000);
         lab.write("in/text.txt", &text);
@@ -95,7 +99,7 @@ fn a_job_killed_at_random_instants_leaves_what_an_undisturbed_one_leaves() {
 
 /// Kills a job at random instants until it is over, and compares what it leaves.
 fn killed(random: &mut StdRng, least: Duration) -> Toll {
-    let (lab, expected) = undisturbed(random, least);
+    let (lab, expected) = undisturbed(random, least, ("", CORPUS_BYTES));
     let (toll, ended) = disturb(&|| lab.start(&[]), (random, KILLS, any_instant), kill);
     println!("killed: {toll:?}; {}", ended.line("finished").unwrap_or_default());
     let ended = ended.code(0);
@@ -107,7 +111,7 @@ fn killed(random: &mut StdRng, least: Duration) -> Toll {
 #[test]
 fn a_job_stopped_by_signals_takes_a_last_checkpoint_and_goes_on() {
     let mut random = seed::random("a_job_stopped_by_signals_takes_a_last_checkpoint_and_goes_on");
-    let (lab, expected) = undisturbed(&mut random, UNDISTURBED_STOPS);
+    let (lab, expected) = undisturbed(&mut random, UNDISTURBED_STOPS, (SLOW, SLOW_CORPUS_BYTES));
     let mut stops = 0;
     let mut told: BTreeMap<i32, u32> = BTreeMap::new();
     let (toll, ended) = disturb(&|| lab.start(&[]), (&mut random, 8, listening_instant), |host| {
@@ -179,7 +183,7 @@ fn killed_jobs_of_one_producer_a_partition_write_the_same_bytes_in_the_same_orde
 #[test]
 fn a_local_store_that_was_deleted_is_restored_from_the_archive() {
     let mut random = seed::random("a_local_store_that_was_deleted_is_restored_from_the_archive");
-    let (lab, expected) = undisturbed(&mut random, UNDISTURBED);
+    let (lab, expected) = undisturbed(&mut random, UNDISTURBED, (SLOW, SLOW_CORPUS_BYTES));
     let (toll, ended) = disturb(&|| lab.start(&[]), (&mut random, 8, any_instant), |host| {
         let ended = kill(host);
         crate::harness::lab::remove(&lab.path("data/state"));

@@ -10,7 +10,6 @@ use super::house::{EXPIRED, OUTAGE, RECORDS, SESSION, Site};
 use crate::harness::disturbance::{Instant, until, until_another};
 use crate::harness::proxy::{Network, Proxy};
 use crate::harness::shared::Shared;
-use crate::harness::znodes::Node;
 use crate::harness::{clock, seed};
 
 /// All that a network can do wrong.
@@ -121,8 +120,9 @@ fn a_host_without_a_session_works_on_until_its_budgets_are_full() {
     site.lab.edit_job("unpublished-bytes = \"64 KiB\"", "unpublished-bytes = \"64 MiB\"");
     let mut host = site.start_at("data", proxy.address());
     let mut znodes = site.znodes();
-    // The last that a start writes, before its tasks begin.
-    clock::wait("the spec", || (host.is_over() || znodes.get(&site.node("spec")) != Node::Absent).then_some(()));
+    // A start makes it when it needs nobody's answer any more, before its tasks begin.
+    let deltas = site.lab.path("data/state/deltas");
+    clock::wait("the folder of deltas", || (host.is_over() || deltas.exists()).then_some(()));
     proxy.set(Network::Cut);
     let confirmed = site.latest(&mut znodes);
     let all = u64::try_from(RECORDS).unwrap();

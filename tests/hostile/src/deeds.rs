@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 
 use crate::exports::gregor::task::lifecycle::Progress;
-use crate::good::{emit_pair, fatal, open};
+use crate::good::{draw, emit_pair, fatal, open};
 use crate::gregor::task::state::{self, Columns, Cursor, Range, Store};
 use crate::gregor::task::types::{Disposition, OutputBatch, OutputRecord, RecordBatch, Rejection, TaskError};
 use crate::gregor::task::{context, output, telemetry};
@@ -131,6 +131,10 @@ pub(crate) fn at_end(mode: &str, input: u32, call: u32) -> Result<Progress, Task
             value: None,
             headers: Vec::new(),
         }]),
+        "random" => {
+            draw("end");
+            return Ok(if call < 3 { Progress::More } else { Progress::Done });
+        }
         "end-emits" => {
             emit_pair(b"end", format!("{input} {call}").as_bytes());
             return Ok(if call < 3 { Progress::More } else { Progress::Done });

@@ -1,10 +1,18 @@
 //! What a good task does with a whole batch, in every form that the contract has for it, so that a test can compare the forms. Refuses
 //! nothing; an error of the host ends the call.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use crate::gregor::task::state::{self, Columns, Range, Store};
-use crate::gregor::task::types::{OutputBatch, OutputRecord, RecordBatch, TaskError};
+use crate::gregor::task::types::{Disposition, OutputBatch, OutputRecord, RecordBatch, Rejection, TaskError};
 use crate::gregor::task::{context, output, telemetry};
 use crate::{key, value};
+
+thread_local! {
+    /// What `totals` remembers between calls.
+    static TOTALS: RefCell<BTreeMap<Vec<u8>, u64>> = const { RefCell::new(BTreeMap::new()) };
+}
 
 /// Does what `mode` says with the batch; none if `mode` is about single records.
 pub(crate) fn whole_batch(mode: &str, batch: &RecordBatch) -> Option<Result<(), TaskError>> {
@@ -29,6 +37,10 @@ pub(crate) fn whole_batch(mode: &str, batch: &RecordBatch) -> Option<Result<(), 
         "scan" | "scan-reverse" => scan(batch, mode == "scan-reverse"),
         "ambient" => {
             ambient();
+            Ok(())
+        }
+        "random" => {
+            draw("batch");
             Ok(())
         }
         "telemetry" => {
@@ -137,6 +149,52 @@ fn ledger(batch: &RecordBatch) -> Result<(), TaskError> {
     Ok(())
 }
 
+/// Counts the records of each value, the trigger's included, in memory that is written through to the store, and emits each count: exact as long as
+/// what this instance remembers is what was kept.
+pub(crate) fn totals(mode: &str, batch: &RecordBatch) -> Option<Result<Vec<Rejection>, TaskError>> {
+    let at_trigger: fn(u32) -> Result<Vec<Rejection>, TaskError> = match mode {
+        "cache" => |_| Ok(Vec::new()),
+        "cache-poison" => |_| Err(TaskError::Poison("not counted".to_owned())),
+        "cache-trap" => |_| core::arch::wasm32::unreachable(),
+        "cache-dead-letter" => |index| {
+            Ok(vec![Rejection { index, action: Disposition::DeadLetter, reason: "not counted".to_owned() }])
+        },
+        _ => return None,
+    };
+    let count = || {
+        let (store, trigger) = (open()?, context::config("trigger").unwrap_or_default());
+        let mut rejections = Vec::new();
+        for index in 0..batch.value_ends.len() {
+            let value = value(batch, index);
+            if value == trigger.as_bytes() {
+                rejections.extend(at_trigger(u32::try_from(index).unwrap())?);
+                continue;
+            }
+            let total = total(&store, value)?;
+            store.put(value, &total.to_le_bytes()).map_err(fatal)?;
+            emit_pair(value, format!("{} {total}", String::from_utf8_lossy(value)).as_bytes());
+        }
+        Ok(rejections)
+    };
+    Some(count())
+}
+
+/// One more than was counted of a value, as far as memory knows it, and the store where it does not.
+fn total(store: &Store, value: &[u8]) -> Result<u64, TaskError> {
+    TOTALS.with_borrow_mut(|totals| {
+        let total = match totals.get_mut(value) {
+            Some(total) => total,
+            None => {
+                let stored = store.get(value).map_err(fatal)?;
+                let stored = stored.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+                totals.entry(value.to_vec()).or_insert(stored)
+            }
+        };
+        *total += 1;
+        Ok(*total)
+    })
+}
+
 /// Puts every pair and emits what a scan finds, half of it by each form of `next`.
 fn scan(batch: &RecordBatch, reverse: bool) -> Result<(), TaskError> {
     let store = open()?;
@@ -174,6 +232,12 @@ fn ambient() {
     emit_pair(b"hash", &hashed.to_le_bytes());
     println!("to stdout");
     eprintln!("to stderr");
+}
+
+/// Emits random bytes, and says what for.
+pub(crate) fn draw(place: &str) {
+    let drawn: String = context::random(16).iter().map(|byte| format!("{byte:02x}")).collect();
+    emit_pair(place.as_bytes(), format!("{place} {drawn}").as_bytes());
 }
 
 /// Writes a line and a value of each kind of metric.

@@ -57,6 +57,9 @@ impl Processor for Hostile {
         if let Some(answer) = good::whole_batch(&mode, &batch) {
             return answer.map(|()| Vec::new());
         }
+        if let Some(answer) = good::totals(&mode, &batch) {
+            return answer;
+        }
         let trigger = context::config("trigger").unwrap_or_default();
         let mut rejections = Vec::new();
         let mut kept = Vec::new();

@@ -72,6 +72,13 @@ impl Killed {
 
     fn keep(job: KilledJob, random: StdRng) -> Self {
         let killed = Self { job, random };
+        // What the kill left half-written is no damage, and goes at every start.
+        for file in files_below(&killed.lab().path("data")) {
+            let name = file.file_name().unwrap().to_string_lossy();
+            if name.contains('#') || name.ends_with(".tmp") {
+                remove(&file);
+            }
+        }
         for name in ["data", "out"] {
             killed.lab().replace(name, &format!("then/{name}"));
         }
@@ -174,8 +181,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// What must not be touched: archive, coordination and output, byte for byte. But for the register that a killed process was about
-/// to write: every start removes it, before it knows anything of the archive.
+/// What must not be touched: archive, coordination and output, byte for byte.
 fn content(lab: &Lab) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = Vec::new();
     for folder in ["data/archive", "data/coordination", "out"] {
@@ -183,8 +189,6 @@ fn content(lab: &Lab) -> BTreeMap<PathBuf, Vec<u8>> {
             walk(&lab.path(folder), &mut files);
         }
     }
-    let registers = lab.path("data/coordination");
-    files.retain(|file| !(file.starts_with(&registers) && file.extension().is_some_and(|ending| ending == "tmp")));
     files.into_iter().map(|file| (file.clone(), fs::read(&file).unwrap())).collect()
 }
 

@@ -1,6 +1,7 @@
-//! A task's instance: calls into a component around services that outlive it. An instance that trapped, or that has grown too much, is
-//! dropped, and the next call makes a fresh one, so that memory and handles may vanish between any two calls. Refuses to commit or roll
-//! anything back: that is done by whoever gets the answer of a call.
+//! A task's instance: calls into a component around services that outlive it. An instance is kept only while all of its calls count: one that
+//! trapped, that answered an error, whose call was rolled back, or that has grown too much, is dropped, and the next call makes a fresh one.
+//! So what a guest remembers is never ahead of its stores. Refuses to commit or roll anything back: that is done by whoever gets the
+//! answer of a call, and who commits says so by [`Instance::keep`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +115,10 @@ pub struct Instance<S: Services> {
     limits: CallLimits,
     /// Away only while a call is made.
     services: Option<Box<S>>,
+    /// All of its calls count.
     live: Option<Live<S>>,
+    /// Its last call answered no error, and nobody has said yet that it counts.
+    unsettled: Option<Live<S>>,
     usage: Usage,
 }
 
@@ -139,7 +143,7 @@ impl<S: Services> Instance<S> {
         }
         let linked = component.linked::<S>().map_err(|error| CallError::Fatal(format!("the component cannot be linked: {error:#}")))?;
         let (component, services) = (component.clone(), Some(Box::new(services)));
-        Ok(Self { component, linked, limits, services, live: None, usage: Usage::default() })
+        Ok(Self { component, linked, limits, services, live: None, unsettled: None, usage: Usage::default() })
     }
 
     /// The services.
@@ -164,7 +168,7 @@ impl<S: Services> Instance<S> {
     /// What the instance has used so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let memory_bytes = self.live.as_ref().map_or(0, |live| live.store.data().growth.memory_bytes());
+        let memory_bytes = self.live.as_ref().or(self.unsettled.as_ref()).map_or(0, |live| live.store.data().growth.memory_bytes());
         Usage { memory_bytes, ..self.usage }
     }
 
@@ -178,6 +182,7 @@ impl<S: Services> Instance<S> {
     }
 
     /// Processes a batch. Whatever it wrote and emitted counts only if the answer is `Ok`. Answers the records that the task does not take.
+    /// Unless [`Instance::keep`] follows, the next call finds a fresh instance.
     ///
     /// # Errors
     /// What the guest answered, or why it trapped; see [`CallError`]. The instance can be called again after each of them.
@@ -190,12 +195,10 @@ impl<S: Services> Instance<S> {
             Process::Columns(process) => process.call(store, (RecordBatch::new(batch),)),
             Process::Records(process) => process.call(store, (input_records(batch).as_slice(),)),
         })?;
-        let answer = match answer {
-            Ok(rejections) => Ok(self.believe(rejections, batch.columns.len())?),
-            Err(error) => Err(said(Phase::Process, error)),
-        };
-        self.keep(live);
-        answer
+        let rejections = answer.map_err(|error| said(Phase::Process, error))?;
+        let rejections = self.believe(rejections, batch.columns.len())?;
+        self.unsettled = Some(live);
+        Ok(rejections)
     }
 
     /// Tells the task that an input has ended; to be called again as long as it answers `More`. `Done` at once without `lifecycle`.
@@ -210,12 +213,26 @@ impl<S: Services> Instance<S> {
         let Some(on_end) = live.functions.on_end else { return Ok(Progress::Done) };
         self.usage.calls += 1;
         let (answer,) = self.enter(&mut live.store, Call::new(Phase::End, context, None), |store| on_end.call(store, (input,)))?;
-        self.keep(live);
-        answer.map_err(|error| said(Phase::End, error))
+        let progress = answer.map_err(|error| said(Phase::End, error))?;
+        self.unsettled = Some(live);
+        Ok(progress)
+    }
+
+    /// Keeps the instance for the next call, since its last one counts; unless it has grown too much: some runtimes leak a little with each call.
+    /// Without it the next call makes a fresh one: what a guest remembers of a call that was rolled back has never been.
+    pub fn keep(&mut self) {
+        let Some(live) = self.unsettled.take() else { return };
+        if live.store.data().growth.memory_bytes() > live.memory_mark {
+            self.usage.recycled += 1;
+        } else {
+            self.live = Some(live);
+        }
     }
 
     /// Takes the instance for a call, or makes a fresh one and lets it get ready.
     fn take_live(&mut self, context: &CallContext) -> Result<Live<S>, CallError> {
+        // Dropped before a fresh one is made: the pool may have room for one only.
+        self.unsettled = None;
         if let Some(live) = self.live.take() {
             return Ok(live);
         }
@@ -253,15 +270,6 @@ impl<S: Services> Instance<S> {
             self.usage.traps += 1;
             call_error(&error, &entry.circumstances)
         })
-    }
-
-    /// Keeps the instance for the next call, unless it has grown too much: some runtimes leak a little with each call.
-    fn keep(&mut self, live: Live<S>) {
-        if live.store.data().growth.memory_bytes() > live.memory_mark {
-            self.usage.recycled += 1;
-        } else {
-            self.live = Some(live);
-        }
     }
 
     /// Checks what the guest says of the batch. A lie counts as a trap.

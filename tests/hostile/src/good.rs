@@ -156,9 +156,7 @@ pub(crate) fn totals(mode: &str, batch: &RecordBatch) -> Option<Result<Vec<Rejec
         "cache" => |_| Ok(Vec::new()),
         "cache-poison" => |_| Err(TaskError::Poison("not counted".to_owned())),
         "cache-trap" => |_| core::arch::wasm32::unreachable(),
-        "cache-dead-letter" => |index| {
-            Ok(vec![Rejection { index, action: Disposition::DeadLetter, reason: "not counted".to_owned() }])
-        },
+        "cache-dead-letter" => |index| Ok(vec![Rejection { index, action: Disposition::DeadLetter, reason: "not counted".to_owned() }]),
         _ => return None,
     };
     let count = || {

@@ -15,11 +15,11 @@ enum Ends {
     Broken,
 }
 
-/// Whether the instance survives.
+/// How the guest ends its call.
 #[derive(Debug, PartialEq, Eq)]
-enum Instance {
-    Traps,
-    Lives,
+enum By {
+    Trap,
+    Answer,
 }
 
 fn ends(error: &CallError) -> (Ends, &str) {
@@ -33,7 +33,7 @@ fn ends(error: &CallError) -> (Ends, &str) {
 
 /// A good call, the deed, and a good call again.
 #[track_caller]
-fn check(mode: &str, (expected, fate): (Ends, Instance), says: &str) {
+fn check(mode: &str, (expected, by): (Ends, By), says: &str) {
     let mut instance = instance(mode);
     assert_eq!(process(&mut instance, &batch(None)), Ok(vec![]), "{mode}: before");
     let before = instance.usage();
@@ -43,8 +43,8 @@ fn check(mode: &str, (expected, fate): (Ends, Instance), says: &str) {
     assert!(reason.contains(says), "{mode}: {reason:?} does not say {says:?}");
     assert!(!reason.contains('\n') && reason.len() < 2 * LOG_LINE_BYTES_MAX, "{mode}: {reason:?} is not one line");
     let usage = instance.usage();
-    assert_eq!(usage.traps, u64::from(fate == Instance::Traps), "{mode}");
-    assert_eq!(usage.memory_bytes == 0, fate == Instance::Traps, "{mode}: a trapped instance is dropped, and only that");
+    assert_eq!(usage.traps, u64::from(by == By::Trap), "{mode}");
+    assert_eq!(usage.memory_bytes, 0, "{mode}: no instance outlives a call that failed");
     let spent = u128::from(usage.cpu_nanoseconds - before.cpu_nanoseconds);
     // The last tick, and host work that no epoch interrupts: copying the 64 MiB that a call may emit.
     let slack = 300_000_000;
@@ -58,7 +58,7 @@ fn check(mode: &str, (expected, fate): (Ends, Instance), says: &str) {
 
 #[test]
 fn time_memory_and_stack_have_an_end() {
-    let trap = || (Ends::Poison, Instance::Traps);
+    let trap = || (Ends::Poison, By::Trap);
     check("endless-loop", trap(), "process trapped: the call has spent its CPU time of 300ms (call-time)");
     check("endless-calls", trap(), "process trapped: the call has spent its CPU time of 300ms (call-time)");
     check("memory-bomb", trap(), "; memory limit of 64 MiB reached; it said: memory allocation of ");
@@ -68,7 +68,7 @@ fn time_memory_and_stack_have_an_end() {
 
 #[test]
 fn a_guest_that_gives_up_says_why() {
-    let trap = || (Ends::Poison, Instance::Traps);
+    let trap = || (Ends::Poison, By::Trap);
     check("trap", trap(), "process trapped: wasm `unreachable` instruction executed");
     check("panic", trap(), "it said: thread");
     check("panic", trap(), "the hostile component panics on purpose");
@@ -76,22 +76,22 @@ fn a_guest_that_gives_up_says_why() {
 }
 
 #[test]
-fn answered_errors_keep_the_instance() {
-    check("error-poison", (Ends::Poison, Instance::Lives), "process: this record is bad");
-    check("error-retryable", (Ends::Retryable, Instance::Lives), "process: come back later");
-    check("error-fatal", (Ends::Fatal, Instance::Lives), "process: nothing helps");
+fn answered_errors_cost_the_instance_as_traps_do() {
+    check("error-poison", (Ends::Poison, By::Answer), "process: this record is bad");
+    check("error-retryable", (Ends::Retryable, By::Answer), "process: come back later");
+    check("error-fatal", (Ends::Fatal, By::Answer), "process: nothing helps");
 }
 
 #[test]
 fn rejections_that_lie_are_traps() {
-    let trap = || (Ends::Poison, Instance::Traps);
+    let trap = || (Ends::Poison, By::Trap);
     check("reject-out-of-range", trap(), "process answered a lie: it rejects record 1000000 of 10");
     check("reject-twice", trap(), "process answered a lie: it rejects record 5 twice");
 }
 
 #[test]
 fn output_is_limited_in_records_and_bytes() {
-    let trap = || (Ends::Poison, Instance::Traps);
+    let trap = || (Ends::Poison, By::Trap);
     check("too-many-emits", trap(), "a call may emit 1000000 records (emit-records), this one emits 1200000");
     check("too-many-selects", trap(), "a call may emit 1000000 records (emit-records), this one emits 1000001");
     check("too-many-bytes", trap(), "a call may emit 64 MiB (emit-bytes), this one emits 75497472 bytes");
@@ -102,7 +102,7 @@ fn output_is_limited_in_records_and_bytes() {
 
 #[test]
 fn every_lie_about_columns_is_found_and_named() {
-    let trap = || (Ends::Poison, Instance::Traps);
+    let trap = || (Ends::Poison, By::Trap);
     for (mode, says) in [
         ("lying-ends", "column value-ends entry 1 is 5, outside 3..=4"),
         ("lying-falling-ends", "column key-ends entry 1 is 1, outside 2..=4"),
@@ -131,7 +131,7 @@ fn every_lie_about_columns_is_found_and_named() {
 
 #[test]
 fn state_calls_that_lie_are_told_so() {
-    let told = || (Ends::Poison, Instance::Lives);
+    let told = || (Ends::Poison, By::Answer);
     check("state-lying-columns", told(), r#"InvalidColumns("keys: column ends entry 1 is 9, outside 1..=2")"#);
     check("state-lying-nulls", told(), r#"InvalidColumns("keys: column nulls has 9 entries, expected 1")"#);
     check("state-absent-key", told(), r#"InvalidColumns("column keys.nulls: a key is absent")"#);
@@ -145,13 +145,13 @@ fn state_calls_that_lie_are_told_so() {
 
 #[test]
 fn failures_of_services_end_the_call() {
-    check("state-broken-disk", (Ends::Broken, Instance::Traps), "the disk is gone");
-    check("state-limit", (Ends::Poison, Instance::Traps), "process trapped: dirty-bytes is reached");
+    check("state-broken-disk", (Ends::Broken, By::Trap), "the disk is gone");
+    check("state-limit", (Ends::Poison, By::Trap), "process trapped: dirty-bytes is reached");
 }
 
 #[test]
 fn handles_are_limited() {
-    let trap = || (Ends::Poison, Instance::Traps);
+    let trap = || (Ends::Poison, By::Trap);
     check("cursor-flood", trap(), "the limit of 64 open cursors is reached");
     check("store-flood", trap(), "the limit of 1024 store handles is reached");
     check("metric-flood", trap(), "the limit of 1024 metric handles is reached");

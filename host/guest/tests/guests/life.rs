@@ -36,6 +36,26 @@ fn an_instance_is_made_by_its_first_call_and_kept() {
 }
 
 #[test]
+fn an_instance_whose_call_does_not_count_is_replaced() {
+    /// What the guest says of its calls, which it counts in memory.
+    fn end(instance: &mut Instance<Recorder>) -> String {
+        instance.services().emitted.clear();
+        instance.on_end(0, &CONTEXT).unwrap();
+        instance.services().pairs().remove(0).1
+    }
+    let mut instance = instance("end-emits");
+    // What was rolled back is forgotten, and with it all that the same instance did before.
+    for (counts, expected) in [(true, "0 1"), (false, "0 2"), (true, "0 1"), (true, "0 2"), (false, "0 3"), (false, "0 1"), (true, "0 1")] {
+        assert_eq!(end(&mut instance), expected);
+        if counts {
+            instance.keep();
+        }
+    }
+    instance.process(&Batch { input: 0, partition: 0, columns: &batch(None) }, &CONTEXT).unwrap();
+    assert_eq!(end(&mut instance), "0 1", "a batch that does not count takes the instance with it, too");
+}
+
+#[test]
 fn an_instance_that_has_grown_is_recycled_before_it_hits_its_limit() {
     let mut instance = instance("leak");
     for _ in 0..20 {
@@ -61,7 +81,12 @@ fn rejections_name_their_record_and_keep_the_rest() {
 #[test]
 fn the_end_is_asked_for_until_it_is_done() {
     let mut instance = instance("end-emits");
-    let answers: Vec<Progress> = (0..3).map(|_| instance.on_end(0, &CONTEXT).unwrap()).collect();
+    let mut on_end = || {
+        let progress = instance.on_end(0, &CONTEXT).unwrap();
+        instance.keep();
+        progress
+    };
+    let answers: Vec<Progress> = (0..3).map(|_| on_end()).collect();
     assert_eq!(answers, [Progress::More, Progress::More, Progress::Done]);
     let pair = |text: &str| ("end".to_owned(), text.to_owned());
     assert_eq!(instance.services().pairs(), [pair("0 1"), pair("0 2"), pair("0 3")]);

@@ -51,6 +51,9 @@ fn batch(trigger: Option<u64>) -> Arc<Columns> {
     Arc::new(columns)
 }
 
+/// Calls, and keeps the instance as whoever commits does.
 fn process(instance: &mut Instance<Recorder>, columns: &Arc<Columns>) -> Result<Vec<gregor_guest::Rejection>, CallError> {
-    instance.process(&Batch { input: 0, partition: 3, columns }, &CONTEXT)
+    let answer = instance.process(&Batch { input: 0, partition: 3, columns }, &CONTEXT);
+    instance.keep();
+    answer
 }

@@ -94,17 +94,17 @@ impl Task {
             match answer.and_then(|rejections| self.judge_rejections(rejections)) {
                 Ok(rejections) => {
                     take_rejections(&rejections, cell);
-                    self.instance()?.services().commit();
+                    self.commit()?;
                     self.move_to(input, &batch, range);
                 }
                 Err(CallError::Retryable(reason)) => {
-                    self.instance()?.services().rollback();
+                    self.roll_back()?;
                     self.put_off(&reason)?;
                     ranges.push((range, tried));
                     return Ok(Done::Later(Work::Batch { batch, ranges }));
                 }
                 Err(CallError::Poison(reason)) => {
-                    self.instance()?.services().rollback();
+                    self.roll_back()?;
                     match after_failure(range.clone(), batch.columns.len(), (tried + 1, self.identity.stage.retries)) {
                         Next::Again => ranges.push((range, tried + 1)),
                         Next::Halves(first, second) => ranges.extend([(second, 0), (first, 0)]),
@@ -115,7 +115,7 @@ impl Task {
                     }
                 }
                 Err(CallError::Fatal(reason)) => {
-                    self.instance()?.services().rollback();
+                    self.roll_back()?;
                     return Err(Fault::Guest(self.failed(format!("the task gave up: {reason}"))));
                 }
                 Err(CallError::Broken(reason)) => return Err(self.failed(reason).into()),
@@ -138,7 +138,7 @@ impl Task {
         instance.services().last_timestamp = last_timestamp;
         match instance.on_end(number, &context) {
             Ok(progress) => {
-                instance.services().commit();
+                self.commit()?;
                 self.retry.tried = 0;
                 self.moved = true;
                 if progress == Progress::More {
@@ -151,12 +151,12 @@ impl Task {
                 Ok(Done::All)
             }
             Err(CallError::Retryable(reason)) => {
-                instance.services().rollback();
+                self.roll_back()?;
                 self.put_off(&reason)?;
                 Ok(Done::Later(Work::End))
             }
             Err(CallError::Poison(reason) | CallError::Fatal(reason)) => {
-                instance.services().rollback();
+                self.roll_back()?;
                 Err(Fault::Guest(self.failed(format!("on-end of input {:?} failed: {reason}", self.port(input)))))
             }
             Err(CallError::Broken(reason)) => Err(self.failed(format!("on-end of input {:?} failed: {reason}", self.port(input))).into()),
@@ -180,6 +180,20 @@ impl Task {
         let text = format!("{} {}/{} {input} {offset}", self.identity.job, id.stage, id.partition);
         let now_ms = i64::try_from(self.shared.clock.wall_ms()).unwrap_or(i64::MAX);
         CallContext { now_ms, seed: Digest::of(text.as_bytes()).0 }
+    }
+
+    /// Keeps what the call staged, and the instance with what it remembers of it.
+    fn commit(&mut self) -> Result<(), RunError> {
+        let instance = self.instance()?;
+        instance.keep();
+        instance.services().commit();
+        Ok(())
+    }
+
+    /// Drops what the call staged. The instance, which may remember it, is not kept.
+    fn roll_back(&mut self) -> Result<(), RunError> {
+        self.instance()?.services().rollback();
+        Ok(())
     }
 
     /// Under `on-error = "stop"`, a record that the task gives up is one at fault like any other: the batch is bisected, so that what comes before

@@ -34,6 +34,18 @@ pub(crate) enum Phase {
     End,
 }
 
+impl Phase {
+    /// What sets its random bytes apart from those of the others.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Describe => 0,
+            Self::Init => 1,
+            Self::Process => 2,
+            Self::End => 3,
+        }
+    }
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -85,7 +97,7 @@ pub(crate) struct Call {
 impl Call {
     /// A call that begins.
     pub(crate) const fn new(phase: Phase, context: &CallContext, batch: Option<Arc<Columns>>) -> Self {
-        let random = Random::new(context.seed);
+        let random = Random::new(context.seed, phase);
         let emitted = Volume { records: 0, bytes: 0 };
         Self { phase, now_ms: context.now_ms, random, batch, header_bytes: None, emitted }
     }

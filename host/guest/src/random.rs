@@ -1,21 +1,24 @@
-//! Random bytes that are the same whenever a call is repeated: SHA-256 of a seed and a counter. Refuses to be a source of secrets; its seed
-//! is no secret.
+//! Random bytes that are the same whenever a call is repeated: SHA-256 of a seed, the phase and a counter. The phase, since `init` of a fresh
+//! instance has the seed of the call that it is made for. Refuses to be a source of secrets; its seed is no secret.
 
 use sha2::{Digest, Sha256};
+
+use crate::host::Phase;
 
 /// A stream of bytes from a seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Random {
     seed: [u8; 32],
+    phase: Phase,
     counter: u64,
     block: [u8; 32],
     used: usize,
 }
 
 impl Random {
-    /// The stream of a seed, from its beginning.
-    pub(crate) const fn new(seed: [u8; 32]) -> Self {
-        Self { seed, counter: 0, block: [0; 32], used: 32 }
+    /// The stream of a seed in a phase, from its beginning.
+    pub(crate) const fn new(seed: [u8; 32], phase: Phase) -> Self {
+        Self { seed, phase, counter: 0, block: [0; 32], used: 32 }
     }
 
     /// The next bytes.
@@ -23,7 +26,8 @@ impl Random {
         let mut rest = bytes;
         while !rest.is_empty() {
             if self.used >= self.block.len() {
-                let hasher = Sha256::new().chain_update(self.seed).chain_update(self.counter.to_le_bytes());
+                let hasher = Sha256::new().chain_update(self.seed).chain_update([self.phase.number()]);
+                let hasher = hasher.chain_update(self.counter.to_le_bytes());
                 self.block = hasher.finalize().into();
                 self.counter = self.counter.wrapping_add(1);
                 self.used = 0;
@@ -58,16 +62,18 @@ mod tests {
 
     #[test]
     fn the_stream_does_not_depend_on_how_it_is_cut() {
-        let whole = Random::new([7; 32]).bytes(1000);
+        let whole = Random::new([7; 32], Phase::Process).bytes(1000);
         for step in [1, 7, 8, 31, 32, 33, 500] {
-            let mut random = Random::new([7; 32]);
+            let mut random = Random::new([7; 32], Phase::Process);
             let mut cut = Vec::new();
             while cut.len() < whole.len() {
                 cut.extend(random.bytes(step.min(whole.len() - cut.len())));
             }
             assert_eq!(cut, whole, "step {step}");
         }
-        assert_ne!(Random::new([8; 32]).bytes(1000), whole);
-        assert_eq!(Random::new([7; 32]).number().to_le_bytes(), whole[..8]);
+        assert_ne!(Random::new([8; 32], Phase::Process).bytes(1000), whole);
+        let phases = [Phase::Describe, Phase::Init, Phase::Process, Phase::End].map(|phase| Random::new([7; 32], phase).bytes(16));
+        assert_eq!(phases.iter().collect::<std::collections::BTreeSet<_>>().len(), 4, "init shall not draw what the first call draws");
+        assert_eq!(Random::new([7; 32], Phase::Process).number().to_le_bytes(), whole[..8]);
     }
 }

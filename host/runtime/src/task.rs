@@ -4,6 +4,7 @@
 
 mod call;
 mod freeze;
+mod seed;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use crate::restore::Restore;
 use crate::save::Frozen;
 use crate::services::{Parts, Series, TaskServices};
 use crate::setup::RunError;
+use seed::Pieces;
 
 /// What the tasks of a job share.
 pub(crate) struct Shared {
@@ -133,6 +135,8 @@ pub(crate) struct Task {
     next_input: usize,
     parent: Option<Digest>,
     sequence: Sequence,
+    /// How far it has come with ends of inputs, for the random numbers of `on-end`.
+    pieces: Pieces,
     flight: Flight,
     /// Whether positions or flags have changed since the last freeze.
     moved: bool,
@@ -187,6 +191,7 @@ impl Task {
             next_input: 0,
             parent: history.map(|task| task.segment),
             sequence: Sequence(0),
+            pieces: history.map(|task| Pieces::after(&task.header)).unwrap_or_default(),
             flight: Flight::Landed,
             moved: false,
             flagged: false,

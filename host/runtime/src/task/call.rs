@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use gregor_guest::{CallContext, CallError, Disposition, Progress, Rejection};
 use gregor_model::bisect::{Next, after_failure};
-use gregor_model::digest::Digest;
 use gregor_model::job::OnError;
 use gregor_model::limits::{RETRYABLE_TRIES, RETRYABLE_WAIT, RETRYABLE_WAIT_MAX};
 use gregor_model::segment::{OnEnd, Position};
 
-use super::Task;
+use super::{Task, seed};
 use crate::cell::Cell;
 use crate::input::{Batch, Item};
 use crate::setup::RunError;
@@ -132,13 +131,15 @@ impl Task {
 
     /// Calls `on-end` once.
     pub(super) fn work_on_end(&mut self, input: usize) -> Result<Done, Fault> {
-        let (context, number) = (self.context(input, u64::MAX), u32::try_from(input).unwrap_or(u32::MAX));
+        let context = self.context(seed::of_piece(&self.identity, input, &self.pieces));
+        let number = u32::try_from(input).unwrap_or(u32::MAX);
         let last_timestamp = self.inputs.get(input).map_or(0, |input| input.progress.last_timestamp);
         let instance = self.instance()?;
         instance.services().last_timestamp = last_timestamp;
         match instance.on_end(number, &context) {
             Ok(progress) => {
                 self.commit()?;
+                self.pieces.keep(input);
                 self.retry.tried = 0;
                 self.moved = true;
                 if progress == Progress::More {
@@ -167,19 +168,16 @@ impl Task {
         let columns =
             if range.len() == batch.columns.len() { Arc::clone(&batch.columns) } else { Arc::new(batch.columns.part(range.clone())) };
         let first = columns.offsets.first().copied().unwrap_or(0);
-        let context = self.context(input, first);
+        let context = self.context(seed::of_batch(&self.identity, (input, &batch.after), first));
         let (number, partition) = (u32::try_from(input).unwrap_or(u32::MAX), self.identity.id.partition);
         let instance = self.instance().map_err(|error| CallError::Broken(error.to_string()))?;
         instance.services().batch = Some(Arc::clone(&columns));
         instance.process(&gregor_guest::Batch { input: number, partition, columns: &columns }, &context)
     }
 
-    /// Time and randomness of a call: drawn from job, task, input and first offset, so that a repeated call draws the same.
-    fn context(&self, input: usize, offset: u64) -> CallContext {
-        let id = self.identity.id;
-        let text = format!("{} {}/{} {input} {offset}", self.identity.job, id.stage, id.partition);
-        let now_ms = i64::try_from(self.shared.clock.wall_ms()).unwrap_or(i64::MAX);
-        CallContext { now_ms, seed: Digest::of(text.as_bytes()).0 }
+    /// Time and randomness of a call.
+    fn context(&self, seed: [u8; 32]) -> CallContext {
+        CallContext { now_ms: i64::try_from(self.shared.clock.wall_ms()).unwrap_or(i64::MAX), seed }
     }
 
     /// Keeps what the call staged, and the instance with what it remembers of it.

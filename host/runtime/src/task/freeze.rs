@@ -4,6 +4,7 @@
 use gregor_model::digest::Digest;
 use gregor_model::segment::{RunsHeader, SegmentHeader};
 
+use super::seed::Pieces;
 use super::{Flight, Task};
 use crate::event::Event;
 use crate::failure;
@@ -37,11 +38,13 @@ impl Task {
         self.sequence = self.sequence.next();
         self.flight = Flight::Aloft;
         (self.moved, self.flagged) = (false, false);
+        let header = self.header();
+        self.pieces = Pieces::after(&header);
         Ok(Frozen {
             task: self.identity.index,
             name,
             stage: std::sync::Arc::clone(&self.identity.stage),
-            header: self.header(),
+            header,
             state,
             output,
             watches: self.inputs.iter().filter_map(|input| Some((input.watch.clone()?, input.progress.position.clone()))).collect(),

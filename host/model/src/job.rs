@@ -363,8 +363,8 @@ impl Job {
         self.stages.get(usize::from(task.stage))
     }
 
-    /// What differs from the job that the last checkpoint was made by, leaving out what may change: `[checkpoint]` but its location, and
-    /// `[limits]`.
+    /// What differs from the job that the last checkpoint was made by, leaving out what may change: `[checkpoint]` but its location, `[limits]`, and
+    /// of a stage `on-error` and `retries`, which alter nothing that is stored: a job that stopped at a record can so go on without it.
     #[must_use]
     pub fn changed_since(&self, before: &Self) -> Option<Changed> {
         let changed = |what: String, before: String, now: String| (before != now).then_some(Changed { what, before, now });
@@ -393,8 +393,6 @@ impl Stage {
             ("outputs", text_of(&before.outputs), text_of(&self.outputs)),
             ("stores", text_of(&before.stores), text_of(&self.stores)),
             ("config", text_of(&before.config), text_of(&self.config)),
-            ("on-error", text_of(&before.on_error), text_of(&self.on_error)),
-            ("retries", before.retries.to_string(), self.retries.to_string()),
         ];
         fields.into_iter().find(|(_, before, now)| before != now).map(|(field, before, now)| Changed {
             what: format!("stage {:?}: {field}", self.name.as_str()),

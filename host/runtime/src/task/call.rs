@@ -64,7 +64,7 @@ impl Task {
             Item::TooLong { place, length, after } => {
                 let limit = self.shared.limits.record_bytes;
                 let reason = format!("the record at {place} has {length} bytes, limits.record allows {limit}");
-                self.leave_out(1, cell, &reason)?;
+                self.leave_out(cell, (&reason, "raise limits.record, or leave such records out by on-error = \"skip\""))?;
                 self.advance(input, after, (1, 0));
                 Ok(Done::All)
             }
@@ -108,7 +108,8 @@ impl Task {
                         Next::Again => ranges.push((range, tried + 1)),
                         Next::Halves(first, second) => ranges.extend([(second, 0), (first, 0)]),
                         Next::Blame(record) => {
-                            self.leave_out(1, cell, &self.describe(input, &batch, (record, &reason)))?;
+                            let reason = self.describe(input, &batch, (record, &reason));
+                            self.leave_out(cell, (&reason, "leave such records out by on-error = \"skip\""))?;
                             self.move_to(input, &batch, range);
                         }
                     }
@@ -204,14 +205,17 @@ impl Task {
         }
     }
 
-    /// Follows `on-error` for records at fault.
-    fn leave_out(&self, records: u64, cell: &Cell, reason: &str) -> Result<(), Fault> {
+    /// Follows `on-error` for a record at fault. `remedy` is what can be changed for a job that goes on: with another component or another input it
+    /// is another job.
+    fn leave_out(&self, cell: &Cell, (reason, remedy): (&str, &str)) -> Result<(), Fault> {
         match self.on_error() {
             OnError::Skip => {
-                cell.figures.skipped.fetch_add(records, std::sync::atomic::Ordering::Relaxed);
+                cell.figures.skipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 Ok(())
             }
-            OnError::Stop => Err(Fault::Guest(self.failed(format!("{reason}; mend the task or the record, or set on-error = \"skip\"")))),
+            OnError::Stop => Err(Fault::Guest(self.failed(format!(
+                "{reason}; {remedy} and start the job again: it goes on from here; a mended task or input needs another --data and output folder"
+            )))),
         }
     }
 

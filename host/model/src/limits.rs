@@ -23,6 +23,8 @@ pub const CURSOR_BYTES_MAX: usize = 1024 * 1024;
 pub const CALL_WRITE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes that one bulk `get` answers: as much as a guest's memory holds by default.
 pub const BULK_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Keys of one bulk call on state. A key costs the host some 40 bytes while the call lasts, whatever the guest pays for it, so 40 MiB.
+pub const BULK_KEYS_MAX: usize = 1 << 20;
 /// Files in level 0 of a store above which its applier waits for a compaction: RocksDB stops writers at 36, but never ingestion.
 pub const LEVEL_ZERO_FILES_MAX: u64 = 24;
 /// Random bytes a call to `context.random`; from the contract.

@@ -95,10 +95,7 @@ impl TaskLog {
         let second = self.clock.now().as_secs();
         if second != self.second {
             (self.second, self.lines) = (second, 0);
-            let dropped = std::mem::take(&mut self.dropped);
-            if dropped > 0 {
-                self.send("warn", format!("{dropped} log lines were dropped: over {LOG_LINES_A_SECOND} a second"));
-            }
+            self.tell_dropped();
         }
         if self.lines >= LOG_LINES_A_SECOND {
             self.dropped += 1;
@@ -108,12 +105,31 @@ impl TaskLog {
         self.send(level, line);
     }
 
+    /// Says how many lines are missing, if any are.
+    fn tell_dropped(&mut self) {
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped > 0 {
+            self.send("warn", format!("{dropped} log lines were dropped: over {LOG_LINES_A_SECOND} a second"));
+            if self.dropped > 0 {
+                // Nobody heard of them.
+                self.dropped = dropped;
+            }
+        }
+    }
+
     fn send(&mut self, level: &'static str, line: String) {
         let report = Report::TaskLog { stage: self.stage.clone(), task: self.task, level, line };
         // A reader that is slow, or gone, must not hold up a task.
         if self.reports.try_send(report).is_err() {
             self.dropped += 1;
         }
+    }
+}
+
+impl Drop for TaskLog {
+    /// A task that fell silent after a flood told nobody how much of it is missing.
+    fn drop(&mut self) {
+        self.tell_dropped();
     }
 }
 
@@ -293,9 +309,11 @@ fn refuse(error: StateError) -> ServiceError {
         StateError::NotACounter(found) => ServiceError::Refused(StateRefusal::NotACounter(found)),
         StateError::Overflow => ServiceError::Refused(StateRefusal::Overflow),
         StateError::InvalidColumns(problem) => ServiceError::Refused(StateRefusal::InvalidColumns(problem)),
-        StateError::TooManyCursors(_) | StateError::NoSuchCursor | StateError::CallTooLarge { .. } | StateError::Full => {
-            ServiceError::Trap(error.to_string())
-        }
+        StateError::TooManyCursors(_)
+        | StateError::NoSuchCursor
+        | StateError::CallTooLarge { .. }
+        | StateError::TooManyKeys(_)
+        | StateError::Full => ServiceError::Trap(error.to_string()),
         StateError::Altered { .. }
         | StateError::Misuse(_)
         | StateError::Step(_)
@@ -306,4 +324,28 @@ fn refuse(error: StateError) -> ServiceError {
 
 fn trap(error: OutputError) -> ServiceError {
     ServiceError::Trap(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(reports: usize, lines: u64) -> Vec<String> {
+        let (sender, reports) = crossbeam_channel::bounded(reports);
+        let mut log = TaskLog::new(("stage".to_owned(), TaskId { stage: 0, partition: 0 }), sender, Clock::start());
+        (0..lines).for_each(|at| log.write("info", format!("line {at}")));
+        drop(log);
+        reports.iter().map(|report| if let Report::TaskLog { line, .. } = report { line } else { panic!("no line") }).collect()
+    }
+
+    #[test]
+    fn a_task_that_falls_silent_after_a_flood_is_not_silent_about_what_is_missing() {
+        let lines = written(4_096, 1_000);
+        let kept = lines.iter().filter(|line| line.starts_with("line ")).count();
+        // More than once, if a second began meanwhile.
+        let dropped = lines.iter().filter_map(|line| line.split_once(" log lines were dropped")?.0.parse::<usize>().ok());
+        assert_eq!(kept + dropped.sum::<usize>(), 1_000, "{lines:?}");
+        assert!(lines.last().unwrap().ends_with("over 100 a second"), "{lines:?}");
+        assert_eq!(written(4_096, 3), ["line 0", "line 1", "line 2"]);
+    }
 }

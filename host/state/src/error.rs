@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// Why a call on the state failed.
 ///
-/// The first five are answers to the guest, as the contract lists them. The next four are limits: the guest call traps. What is unfinished may
+/// The first five are answers to the guest, as the contract lists them. The next five are limits: the guest call traps. What is unfinished may
 /// be tried again. The rest end the attempt or the process.
 #[derive(Debug, Error)]
 pub enum StateError {
@@ -40,6 +40,9 @@ pub enum StateError {
         /// The limit, in bytes.
         bytes_max: usize,
     },
+    /// One call names more keys than a call may.
+    #[error("a call may name {0} keys at once; name fewer in one call")]
+    TooManyKeys(usize),
     /// The changes of one store since the last checkpoint fill what a map can address.
     #[error("the changes of one store since its last freeze fill 4 GiB; lower limits.dirty-bytes so that checkpoints come sooner")]
     Full,

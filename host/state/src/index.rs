@@ -142,6 +142,8 @@ pub(crate) struct Index {
     clean: VecDeque<LevelId>,
     sweep: Option<Sweep>,
     sweeps: u64,
+    /// Entries that came in from RocksDB since the last sweep.
+    learned: usize,
     known: Known,
 }
 
@@ -162,6 +164,7 @@ impl Index {
             clean: VecDeque::new(),
             sweep: None,
             sweeps: 0,
+            learned: 0,
             known: Known::Unasked,
         }
     }
@@ -249,6 +252,7 @@ impl Index {
         let place = Place::new(reading, growing(&mut self.levels, reading)?.push(key, value));
         self.table.insert_unique(spread(hash), Slot::new(hash, place), |slot| spread(slot.hash()));
         self.gained(reading);
+        self.learned += 1;
         Some(place)
     }
 

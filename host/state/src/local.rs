@@ -398,12 +398,27 @@ impl Local {
     /// Takes the store out of use because RocksDB failed. Where it found damage the marker goes, so that the next start rebuilds the store
     /// instead of finding the same damage for ever.
     fn fail(&self, action: &'static str, error: &rocksdb::Error) -> StateError {
-        if error.kind() == ErrorKind::Corruption
+        if self.is_damage(error)
             && let Err(error) = marker::remove(&self.folder)
         {
             tracing::error!(folder = %self.folder.display(), %error, "the marker of a damaged store could not be removed; remove the folder");
         }
         self.poison(action, error.to_string())
+    }
+
+    /// Whether the files themselves are at fault: trying again finds the same.
+    fn is_damage(&self, error: &rocksdb::Error) -> bool {
+        match error.kind() {
+            // The last two: files of a RocksDB that this one can't read.
+            ErrorKind::Corruption | ErrorKind::NotSupported | ErrorKind::InvalidArgument => true,
+            // A manifest that is gone is to RocksDB a disk that fails.
+            ErrorKind::IOError => {
+                let folder = self.folder.join(DB);
+                std::fs::read_to_string(folder.join(CURRENT))
+                    .is_ok_and(|manifest| folder.join(manifest.trim_end()).try_exists().is_ok_and(|exists| !exists))
+            }
+            _ => false,
+        }
     }
 
     fn poison(&self, action: &'static str, reason: String) -> StateError {

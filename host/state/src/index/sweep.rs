@@ -15,6 +15,9 @@ const READING_ENTRIES: usize = 1 << 16;
 /// Bytes after which it does.
 const READING_BYTES: usize = 8 * 1024 * 1024;
 
+/// Entries swept for each that was read: some are moved, and some were dead.
+const READ_STEPS: usize = 4;
+
 /// How far the oldest clean layer is swept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sweep {
@@ -37,10 +40,12 @@ impl Index {
         self.clean_levels().map(|level| level.layer().bytes()).sum()
     }
 
-    /// Brings the clean layers nearer to `budget` bytes by at most `steps` entries, and tells whether there is more to do. Places found
-    /// before are not valid any more.
+    /// Brings the clean layers nearer to `budget` bytes by at most `steps` entries, or more where more was read since the last sweep, and tells
+    /// whether there is more to do. Places found before are not valid any more.
     pub(crate) fn sweep(&mut self, budget: usize, steps: usize) -> Swept {
         self.close_reading();
+        // What comes in by reading must go out again, however much a call reads.
+        let steps = steps.max(READ_STEPS * std::mem::take(&mut self.learned));
         let mut left = if self.clean.len() > CLEAN_LAYERS_MAX { steps * 16 } else { steps };
         while self.clean_bytes() > budget || self.clean.len() > CLEAN_LAYERS_MAX {
             if left == 0 {

@@ -161,3 +161,22 @@ fn keys_of_equal_hash_are_told_apart() {
     index.find_many(&[(5, b"b"), (6, b"a"), (5, b"c"), (5, b"a")], |place| found.push(place.and_then(|place| index.value(place))));
     assert_eq!(found, [Some(&b"2"[..]), None, None, Some(b"1")]);
 }
+
+#[test]
+fn reading_much_at_once_keeps_to_the_budget() {
+    let mut above = Above::new();
+    above.index.set_known(Known::Some);
+    let (value, budget) = ([7; 1024], 1024 * 1024);
+    for number in 0..80_000_u32 {
+        above.disk.insert(key(number).to_vec(), value.to_vec());
+        above.model.insert(key(number).to_vec(), value.to_vec());
+    }
+    // Each call reads 8 MiB that no earlier one has read, and sweeps once, as `get_many` does.
+    for call in 0..10_u32 {
+        for number in call * 8_000..(call + 1) * 8_000 {
+            above.get(&key(number));
+        }
+        above.index.sweep(budget, 64);
+        assert!(above.index.clean_bytes() <= 2 * budget, "call {call}: {} bytes", above.index.clean_bytes());
+    }
+}

@@ -2,7 +2,7 @@
 //! sweep; only then it writes, and if it fails it has written nothing. Refuses to answer or to write more in one call than the limits say.
 
 use gregor_model::columns::{ColumnsError, Strings, StringsBuf};
-use gregor_model::limits::{BULK_ANSWER_BYTES_MAX, CALL_WRITE_BYTES_MAX, CURSORS_MAX};
+use gregor_model::limits::{BULK_ANSWER_BYTES_MAX, BULK_KEYS_MAX, CALL_WRITE_BYTES_MAX, CURSORS_MAX};
 
 use super::TaskStores;
 use crate::counter;
@@ -16,6 +16,8 @@ use crate::store::{Base, Hashed, Store, check_key, check_value};
 const READ_KEYS_MIN: usize = 32;
 /// Keys read at once, at most: more don't get cheaper.
 const READ_KEYS_MAX: usize = 1024;
+/// Keys for whose places there is room from one call to the next: as many as a batch has, some times over.
+const RESOLVED_KEPT: usize = 16 * 1024;
 /// Bytes of an average value up to which more keys are read at once.
 const SMALL_VALUE_BYTES: usize = 4096;
 
@@ -30,7 +32,7 @@ impl TaskStores {
     pub fn get_many(&mut self, store: u16, keys: Strings<'_>) -> Result<StringsBuf, StateError> {
         let mut resolved = std::mem::take(&mut self.resolved);
         let answer = self.resolve(store, keys, &mut resolved).and_then(|()| answer(self.store(store)?, keys, &resolved));
-        self.resolved = resolved;
+        self.put_back(resolved);
         self.sweep(0);
         answer
     }
@@ -42,6 +44,7 @@ impl TaskStores {
     /// much. Then nothing was written.
     pub fn put_many(&mut self, store: u16, keys: Strings<'_>, values: Strings<'_>) -> Result<(), StateError> {
         check_lengths("values", values.len(), keys.len())?;
+        check_number(keys)?;
         let mut bytes = 0;
         for (key, value) in keys.iter().zip(values.iter()) {
             let (key, value) = (present(key)?, value.unwrap_or_default());
@@ -75,7 +78,7 @@ impl TaskStores {
             let amounts = amounts.iter().copied().cycle();
             add_all(self.store_mut(store)?, keys.iter().flatten().zip(&resolved).zip(amounts), room)
         });
-        self.resolved = resolved;
+        self.put_back(resolved);
         self.sweep(0);
         added
     }
@@ -121,9 +124,17 @@ impl TaskStores {
         self.cursors.retain(|(id, _)| *id != cursor);
     }
 
+    /// Keeps the room for the next call, but not that of an unusual one.
+    fn put_back(&mut self, mut resolved: Resolved) {
+        resolved.clear();
+        resolved.shrink_to(RESOLVED_KEPT);
+        self.resolved = resolved;
+    }
+
     /// Finds all keys below the overlay, and reads those from RocksDB that no layer knows.
     fn resolve(&mut self, store: u16, keys: Strings<'_>, resolved: &mut Resolved) -> Result<(), StateError> {
         self.local.check()?;
+        check_number(keys)?;
         let found = self.store(store)?;
         resolved.clear();
         let mut unread = false;
@@ -249,6 +260,10 @@ fn add_all<'a>(
 
 fn present(key: Option<&[u8]>) -> Result<&[u8], StateError> {
     key.ok_or_else(|| StateError::InvalidColumns("a key is absent; every key must be there".to_owned()))
+}
+
+fn check_number(keys: Strings<'_>) -> Result<(), StateError> {
+    if keys.len() > BULK_KEYS_MAX { Err(StateError::TooManyKeys(BULK_KEYS_MAX)) } else { Ok(()) }
 }
 
 fn check_lengths(column: &'static str, found: usize, expected: usize) -> Result<(), StateError> {

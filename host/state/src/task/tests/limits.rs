@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gregor_model::digest::Digest;
-use gregor_model::limits::{CALL_WRITE_BYTES_MAX, CURSORS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use gregor_model::limits::{BULK_KEYS_MAX, CALL_WRITE_BYTES_MAX, CURSORS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use gregor_model::steps::Unobserved;
 
 use super::model::{Twin, options, stores, strings};
@@ -173,5 +173,19 @@ fn stores_beyond_the_budget_are_closed_and_come_back_with_all_they_had() {
         let mut found = Vec::new();
         task.entries(|_, key, value| found.push((key.to_vec(), value.to_vec()))).unwrap();
         assert_eq!(found, (0..3).map(|round| (vec![round], vec![number])).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_bulk_call_names_so_many_keys_and_no_more() {
+    let mut stores = twin().stores;
+    for (more, refused) in [(0, false), (1, true)] {
+        let keys = strings((0..BULK_KEYS_MAX + more).map(|_| Some(&b""[..])));
+        let keys = keys.as_strings().unwrap();
+        assert_eq!(matches!(stores.put_many(0, keys, keys), Err(StateError::TooManyKeys(BULK_KEYS_MAX))), refused, "put {more}");
+        stores.rollback();
+        assert_eq!(matches!(stores.get_many(0, keys), Err(StateError::TooManyKeys(BULK_KEYS_MAX))), refused, "get {more}");
+        assert_eq!(matches!(stores.add_many(0, keys, &[1]), Err(StateError::TooManyKeys(BULK_KEYS_MAX))), refused, "add {more}");
+        stores.rollback();
     }
 }

@@ -199,8 +199,8 @@ fn what_was_read_before_a_restore_is_read_again() {
     assert_eq!(fresh.get(0, b"key").unwrap().unwrap(), b"value");
 }
 
-#[test]
-fn a_damaged_rocksdb_costs_one_failed_start_and_no_more() {
+/// Harms the files of a local store; the store is rebuilt after one failed start, at most.
+fn check_damage(harm: impl Fn(&std::path::Path)) {
     let mut twin = Twin::new(0, Arc::new(Unobserved));
     for round in 0..3_u32 {
         twin.put(0, &round.to_le_bytes(), b"value");
@@ -210,10 +210,7 @@ fn a_damaged_rocksdb_costs_one_failed_start_and_no_more() {
     }
     twin.stores = stores(&twin.backend, &twin.folder().join("elsewhere"));
     for entry in fs::read_dir(twin.folder().join("db")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "sst") {
-            fs::remove_file(path).unwrap();
-        }
+        harm(&entry.unwrap().path());
     }
     let mut attempts = 0;
     while twin.restart().and_then(|()| twin.stores.get(0, &[9; 4]).map(drop)).is_err() {
@@ -221,6 +218,36 @@ fn a_damaged_rocksdb_costs_one_failed_start_and_no_more() {
         assert!(attempts < 2, "the damage is found for ever");
     }
     twin.compare();
+}
+
+#[test]
+fn a_damaged_rocksdb_costs_one_failed_start_and_no_more() {
+    let is = |path: &std::path::Path, beginning: &str| path.file_name().unwrap().to_str().unwrap().starts_with(beginning);
+    check_damage(|path| {
+        if path.extension().is_some_and(|extension| extension == "sst") {
+            fs::remove_file(path).unwrap();
+        }
+    });
+    check_damage(|path| {
+        if is(path, "MANIFEST") {
+            fs::remove_file(path).unwrap();
+        }
+    });
+    check_damage(|path| {
+        if is(path, "MANIFEST") {
+            fs::write(path, b"").unwrap();
+        }
+    });
+    check_damage(|path| {
+        if is(path, "CURRENT") {
+            fs::write(path, b"MANIFEST-999999\n").unwrap();
+        }
+    });
+    check_damage(|path| {
+        if is(path, "CURRENT") {
+            fs::write(path, b"").unwrap();
+        }
+    });
 }
 
 /// A task with deltas of equal content, written twice.

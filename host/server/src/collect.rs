@@ -60,7 +60,9 @@ async fn collect_once(held: &Held, (grace, rate): (Duration, u32)) -> Result<Col
     let listed = archive.list(keys.root()).await.map_err(wiring::from_archive)?;
     let register = held.coordinator.read().await.map_err(wiring::from_coordination)?.unwrap_or_else(|| before.clone());
     let submitted = if register.spec.is_some() { Submitted::Yes } else { Submitted::No };
-    let living = Living { other: held.other, in_flight: BTreeSet::new(), submitted };
+    // Another host may have claimed the job since the lock was asked for: what it wrote is its own.
+    let other = held.other.map(|_| (register.boot, register.term));
+    let living = Living { other, in_flight: BTreeSet::new(), submitted };
     let all = listed.len() as u64;
     let garbage = reach::garbage(archive.as_ref(), (&keys, listed), (&register, &living), (clock::wall_ms(), grace)).await;
     let garbage = garbage.map_err(wiring::from_archive)?;

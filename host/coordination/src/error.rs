@@ -48,7 +48,7 @@ pub enum CoordinationError {
         /// The move.
         forbidden: Forbidden,
     },
-    /// The job has another spec. Its archive key is derived from the incarnation, so this is a mistake of ours as well.
+    /// The job has another spec: another process has submitted it meanwhile, with another job file.
     #[error("job {job}: {refused}")]
     Spec {
         /// The job.

@@ -29,6 +29,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::digest::Digest;
+use crate::limits::DOCUMENT_BYTES_MAX;
 
 /// Why bytes are not the document that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -59,6 +60,14 @@ pub enum DocumentError {
         /// The digest in the first line.
         expected: Digest,
     },
+    /// A document that could be written and never read again.
+    #[error("would be a {kind} of {bytes} bytes, a document has at most {DOCUMENT_BYTES_MAX}")]
+    TooLarge {
+        /// What it is.
+        kind: &'static str,
+        /// Bytes that it would have.
+        bytes: usize,
+    },
     /// The body is not what its kind demands.
     #[error("holds a {kind} that cannot be read: {reason}")]
     Content {
@@ -82,12 +91,15 @@ impl Kind {
     /// Bytes of a document with this body.
     ///
     /// # Errors
-    /// The body has a form that JSON does not have (a map with keys that are not text).
+    /// The body has a form that JSON does not have (a map with keys that are not text), or is larger than what is read back.
     pub fn encode(self, body: &impl Serialize) -> Result<Vec<u8>, DocumentError> {
         let mut json = serde_json::to_vec(body).map_err(|error| DocumentError::Content { kind: self.name, reason: error.to_string() })?;
         json.push(b'\n');
         let mut bytes = format!("gregor {} {} {}\n", self.name, self.version, Digest::of(&json)).into_bytes();
         bytes.append(&mut json);
+        if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
+            return Err(DocumentError::TooLarge { kind: self.name, bytes: bytes.len() });
+        }
         Ok(bytes)
     }
 
@@ -134,6 +146,14 @@ mod tests {
     fn a_document_reads_back() {
         let bytes = KIND.encode(&vec![1, 2, 3]).unwrap();
         assert_eq!(KIND.decode::<Vec<u32>>(&bytes), Ok(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let most = usize::try_from(DOCUMENT_BYTES_MAX).unwrap();
+        let around = KIND.encode(&"").unwrap().len();
+        assert_eq!(KIND.encode(&"x".repeat(most - around)).map(|bytes| bytes.len()), Ok(most));
+        assert_eq!(KIND.encode(&"x".repeat(most - around + 1)), Err(DocumentError::TooLarge { kind: "thing", bytes: most + 1 }));
     }
 
     #[test]

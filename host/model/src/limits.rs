@@ -43,7 +43,7 @@ pub const SPLIT_BYTES_MAX: u64 = 64 * MIB;
 pub const SPLIT_BYTES_MIN: u64 = MIB;
 /// Splits that a file input is cut into, about, when it is small: work for a few cores.
 pub const SPLITS_WANTED: u64 = 16;
-/// Files of one input: bounds the plan, which a start reads at once, to some 100 MiB.
+/// Files of one input: bounds the plan, which a start reads at once, to some 100 MiB where names are short; a document's limit bounds it at all events.
 pub const INPUT_FILES_MAX: usize = 1_000_000;
 /// Bytes that a file source reads at once: large enough that the price of a system call vanishes, small enough for the second-level cache.
 pub const SOURCE_READ_BYTES: usize = 512 * 1024;

@@ -14,7 +14,7 @@ use gregor_model::history::{History, LivePart};
 use gregor_model::job::{Job, Source};
 use gregor_model::keys::JobKeys;
 use gregor_model::manifest::{Full, ManifestRef, ObjectRef, PartRange};
-use gregor_model::names::{Branch, HostId, Incarnation, TaskId};
+use gregor_model::names::{Attempt, Branch, HostId, Incarnation, TaskId};
 use gregor_model::plan::{PLAN, Plan};
 use gregor_model::recovery::check_coordination;
 use gregor_model::register::{Register, StreamRecord};
@@ -110,7 +110,8 @@ pub(crate) fn start(setup: &Setup, io: &Handle, (warn, over): (&dyn Fn(Report), 
 }
 
 fn finished(setup: &Setup, found: Found) -> Result<Start, RunError> {
-    folders::finish_again(&setup.job, &marker(setup, &found), &setup.steps)?;
+    let last = found.register.as_ref().map_or(Attempt(0), |register| register.attempt);
+    folders::finish_again(&setup.job, (&marker(setup, &found), last), &setup.steps)?;
     Ok(Start::Finished(found.history))
 }
 
@@ -194,7 +195,7 @@ fn plans_anew(job: &Job) -> Result<Plans, RunError> {
         let Source::File { folder, pattern, format } = source else { continue };
         let opened = InputFolder::open(Path::new(folder)).map_err(|error| failure::source(&name, error))?;
         let plan = gregor_stream::make_plan(&opened, pattern, *format).map_err(|error| failure::source(&name, error))?;
-        let bytes = PLAN.encode(&plan).map_err(|error| RunError::Failed(error.to_string()))?;
+        let bytes = PLAN.encode(&plan).map_err(|error| RunError::Refused(format!("{name}: the list of its files {error}; read fewer")))?;
         plans.insert(at, Planned { plan: Arc::new(plan), digest: Digest::of(&bytes), folder: Arc::new(opened) });
     }
     Ok(plans)
@@ -274,6 +275,10 @@ fn arrange(setup: &Setup, io: &Handle, (mut register, found): (Register, Found))
     // Markers are created once and completed at every start: the incarnation entered coordination first.
     put(setup, io, (MARKER, &keys.marker()), &marker)?;
     let folders = Arc::new(Folders::open(&setup.job, &marker, &setup.steps, setup.lost_outputs)?);
+    // Before any task runs, and unless all of it is there: then `_SUCCESS` is right, and a moment without it would mislead whoever waits for it.
+    if !(0_u16..).zip(&found.tasks).all(|(stage, &count)| found.history.stage_ended(stage, count)) {
+        folders.reopen()?;
+    }
     if found.spec.is_none() {
         register.spec = Some(submit(setup, io, (&keys, &found.plans))?);
     }

@@ -8,6 +8,7 @@
 //! <data>/coordination/    the register of each job
 //! <data>/archive/         checkpoints, unless the job's `checkpoint.location` says otherwise
 //! <data>/state/           local stores: a cache that may be deleted while nobody holds the lock
+//! <data>/scratch/         what `checkpoint verify` puts together; emptied by whoever comes next
 //! <data>/components/      compiled components: a cache likewise, of this user alone
 //! ```
 

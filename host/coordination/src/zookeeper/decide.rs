@@ -136,8 +136,9 @@ pub(super) fn held(job: &JobName, claim: Option<Claim>, facts: &Facts) -> Result
 
 const REPLACED: &str = "another process with this host's id took its place in the election; give each host its own --data";
 
-/// Restore points of a job, at most: each is a node, all of them are read at once, and ZooKeeper takes requests of 1 MiB.
-const KEEP_MAX: u32 = 1000;
+/// Restore points of a job, at most: each is a node, all of them are read at once, and ZooKeeper takes requests of 1 MiB. Twice what a job file may
+/// ask for, and some: before a checkpoint is created there is one more than are kept, and aborted ones beside them.
+const KEEP_MAX: u32 = 2010;
 
 /// Whether the write must find this process's claim.
 const fn needs_claim(intent: &Intent) -> bool {

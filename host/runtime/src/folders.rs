@@ -103,6 +103,11 @@ impl Folders {
         Ok(())
     }
 
+    /// Takes back in all folders that the output is complete: the job was taken back since it had finished.
+    pub(crate) fn reopen(&self) -> Result<(), RunError> {
+        self.folders.iter().try_for_each(|folder| folder.reopen().map_err(failure::sink))
+    }
+
     /// Says in all folders that the output is complete.
     pub(crate) fn succeed(&self) -> Result<(), RunError> {
         self.folders.iter().try_for_each(|folder| folder.succeed().map_err(failure::sink))

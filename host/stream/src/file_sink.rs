@@ -144,6 +144,22 @@ impl OutputFolder {
         })
     }
 
+    /// Removes `_SUCCESS`, durably, and does nothing where it is not there: more output will come. Done again, it changes nothing.
+    ///
+    /// # Errors
+    /// [`SinkError::Io`] or an injected failure: may be tried again.
+    pub fn reopen(&self) -> Result<(), SinkError> {
+        match self.dir.symlink_metadata(SUCCESS) {
+            // Its removal is durable, if there was one: the folder was synced when it was opened.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(self.failed("look at", SUCCESS, error)),
+            Ok(_) => durable(&*self.steps, DurableStep::OutputRelease, || {
+                self.remove(SUCCESS)?;
+                self.sync_folder()
+            }),
+        }
+    }
+
     /// Renames without overwriting; where the file system can't, links and unlinks, which a crash may part: then both names are there.
     fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
         match renameat_with(&self.folder, from, &self.folder, to, RenameFlags::NOREPLACE) {

@@ -215,6 +215,20 @@ fn success_is_created_once() {
     drop(open(&root).unwrap());
 }
 
+#[test]
+fn a_folder_that_is_reopened_says_no_more_that_it_is_complete() {
+    let root = TempDir::new().unwrap();
+    let folder = open(&root).unwrap();
+    folder.reopen().unwrap();
+    folder.succeed().unwrap();
+    for _ in 0..2 {
+        folder.reopen().unwrap();
+        assert_eq!(names(&root), [FOLDER_MARKER]);
+    }
+    folder.succeed().unwrap();
+    assert_eq!(names(&root), [FOLDER_MARKER, "_SUCCESS"]);
+}
+
 /// Makes the n-th announcement fail.
 struct FailAt {
     n: u64,

@@ -34,12 +34,16 @@ fn file_outputs(job: &Job) -> impl Iterator<Item = ((u16, u16), String, &str)> {
     })
 }
 
-/// Completes the folders of a job that is finished: `_SUCCESS` may be missing if the process died right after the last confirmation. A folder that
-/// somebody took away with all that was in it stays away.
-pub(crate) fn finish_again(job: &Job, marker: &Marker, steps: &Arc<dyn Steps>) -> Result<(), RunError> {
+/// Completes the folders of a job that is finished, none of whose releases is open: `_SUCCESS` may be missing if the process died right after the
+/// last confirmation, and a host that was taken for dead may have awoken since and finished writing a temporary file. What attempts before the
+/// last one have left goes; one that begins only now, after a return, is a later one. A folder that somebody took away with all that was in it
+/// stays away.
+pub(crate) fn finish_again(job: &Job, (marker, last): (&Marker, Attempt), steps: &Arc<dyn Steps>) -> Result<(), RunError> {
     let folders: BTreeSet<&str> = file_outputs(job).map(|(_, _, folder)| folder).collect();
     for folder in folders.into_iter().map(Path::new).filter(|folder| folder.join(FOLDER_MARKER).exists()) {
-        OutputFolder::open(folder, marker, Arc::clone(steps)).and_then(|folder| folder.succeed()).map_err(failure::sink)?;
+        let folder = OutputFolder::open(folder, marker, Arc::clone(steps)).map_err(failure::sink)?;
+        folder.sweep(&|name| !is_leftover(name, marker.incarnation, last)).map_err(failure::sink)?;
+        folder.succeed().map_err(failure::sink)?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use gregor_model::history::{History, LivePart};
 use gregor_model::job::{Job, Source};
 use gregor_model::keys::JobKeys;
 use gregor_model::manifest::{Full, ManifestRef, ObjectRef, PartRange};
-use gregor_model::names::{Branch, HostId, Incarnation, TaskId};
+use gregor_model::names::{Attempt, Branch, HostId, Incarnation, TaskId};
 use gregor_model::plan::{PLAN, Plan};
 use gregor_model::recovery::check_coordination;
 use gregor_model::register::{Register, StreamRecord};
@@ -110,7 +110,8 @@ pub(crate) fn start(setup: &Setup, io: &Handle, (warn, over): (&dyn Fn(Report), 
 }
 
 fn finished(setup: &Setup, found: Found) -> Result<Start, RunError> {
-    folders::finish_again(&setup.job, &marker(setup, &found), &setup.steps)?;
+    let last = found.register.as_ref().map_or(Attempt(0), |register| register.attempt);
+    folders::finish_again(&setup.job, (&marker(setup, &found), last), &setup.steps)?;
     Ok(Start::Finished(found.history))
 }
 

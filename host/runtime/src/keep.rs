@@ -2,6 +2,7 @@
 //! beside what tasks do: what fails here postpones the shortening of a chain and nothing else. Refuses to put a file there that the last base has
 //! already, to take more of the archive than its rate, and to alter anything: the next manifest says what takes the place of what.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,8 +70,10 @@ pub(crate) enum KeepResult {
     Base(BaseEntry),
     /// Merged deltas are in the archive.
     Merges(SavedMerges),
-    /// Nothing, now: there was nothing to take, or it failed for this reason.
-    Nothing(Option<String>),
+    /// Nothing, now: there was nothing to take.
+    Nothing,
+    /// It failed.
+    Failed(RunError),
 }
 
 /// The thread's things.
@@ -116,12 +119,14 @@ impl Keeper {
     pub(crate) fn serve(&self, work: &Receiver<Option<KeepWork>>) {
         let mut next = None;
         let mut ended = false;
+        // What bases that failed half-way have put into the archive, by task: the next try goes on from there.
+        let mut begun: BTreeMap<usize, Vec<BaseFile>> = BTreeMap::new();
         while !ended && let Some(first) = next.take().or_else(|| work.recv().ok().flatten()) {
-            let (tasks, result) = match first {
+            let results = match first {
                 KeepWork::Base(kept, image, known) => {
-                    let result = self.base(&kept, &image, &known).map(KeepResult::Base);
+                    let result = self.base(&kept, &image, (&known, begun.entry(kept.task).or_default()));
                     image.discard();
-                    (vec![kept.task], result)
+                    vec![(vec![kept.task], result.map_or_else(KeepResult::Failed, KeepResult::Base))]
                 }
                 KeepWork::Merge(kept, links) => {
                     let mut bytes: u64 = links.iter().map(Link::bytes).sum();
@@ -137,33 +142,43 @@ impl Keeper {
                             Err(_) => break,
                         }
                     }
-                    (merges.iter().map(|(kept, _)| kept.task).collect(), self.merge_all(&merges).map(KeepResult::Merges))
+                    self.merge_all(&merges)
                 }
             };
-            let result = result.unwrap_or_else(|error| KeepResult::Nothing(Some(error.to_string())));
-            if self.events.send(Event::Kept(tasks, result)).is_err() {
+            if results.into_iter().any(|(tasks, result)| self.events.send(Event::Kept(tasks, result)).is_err()) {
                 break;
             }
         }
     }
 
-    /// Puts the files there that the last base has not.
-    fn base(&self, kept: &Kept, image: &Image, known: &[BaseFile]) -> Result<BaseEntry, RunError> {
+    /// Puts the files there that neither the last base has nor tries since, `begun`: what those wrote stays in flight until a try succeeds.
+    fn base(&self, kept: &Kept, image: &Image, (known, begun): (&[BaseFile], &mut Vec<BaseFile>)) -> Result<BaseEntry, RunError> {
         let mut files = Vec::new();
         for file in &image.files {
             let (length, sha256) = file.digest().map_err(|error| failure::state(&kept.name, error))?;
             let same = |known: &&BaseFile| known.name == file.name && known.length == length && known.object.sha256 == sha256;
-            files.push(match known.iter().find(same) {
-                Some(known) => known.clone(),
-                None => self.upload(file, sha256)?,
+            let there = known.iter().chain(begun.iter()).find(same).cloned();
+            files.push(match there {
+                Some(there) => there,
+                None => {
+                    let uploaded = self.upload(file, sha256)?;
+                    begun.push(uploaded.clone());
+                    uploaded
+                }
             });
         }
+        // What earlier tries wrote and this base does not need is garbage.
+        let needed = |file: &BaseFile| files.iter().any(|needed| needed.object.key == file.object.key);
+        begun.drain(..).filter(|file| !needed(file)).for_each(|file| self.in_flight.remove(&file.object.key));
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let base = Base { segment: image.segment, created_at_ms: self.clock.wall_ms(), files };
         Ok(BaseEntry { task: kept.id, base })
     }
 
     fn upload(&self, file: &ImageFile, sha256: Digest) -> Result<BaseFile, RunError> {
+        if self.shutdown.begun() {
+            return Err(stopping());
+        }
         let bytes = std::fs::read(&file.path)
             .map(Bytes::from)
             .map_err(|error| RunError::Failed(format!("can't read {}: {error}", file.path.display())))?;
@@ -176,10 +191,22 @@ impl Keeper {
         Ok(BaseFile { name: file.name.clone(), object: ObjectRef { key, sha256 }, length })
     }
 
-    /// Merges the links of several tasks, and puts the results into one part.
-    fn merge_all(&self, merges: &[(Kept, Vec<Link>)]) -> Result<SavedMerges, RunError> {
-        let merged: Result<Vec<Merged>, RunError> = merges.iter().map(|(kept, links)| self.merge(kept, links)).collect();
-        self.put(merged?)
+    /// Merges the links of several tasks, and puts the results into one part; those of a task that can't be merged hold up no other's.
+    fn merge_all(&self, merges: &[(Kept, Vec<Link>)]) -> Vec<(Vec<usize>, KeepResult)> {
+        let (mut results, mut tasks, mut merged) = (Vec::new(), Vec::new(), Vec::new());
+        for (kept, links) in merges {
+            match self.merge(kept, links) {
+                Ok(one) => {
+                    tasks.push(kept.task);
+                    merged.push(one);
+                }
+                Err(error) => results.push((vec![kept.task], KeepResult::Failed(error))),
+            }
+        }
+        if !merged.is_empty() {
+            results.push((tasks, self.put(merged).map_or_else(KeepResult::Failed, KeepResult::Merges)));
+        }
+        results
     }
 
     /// Merges links into files.
@@ -262,7 +289,7 @@ impl Keeper {
         created?;
         let due = Duration::from_secs_f64(bytes_as_seconds(bytes.len() as u64, self.rate));
         self.shutdown.wait(due.saturating_sub(self.clock.now().saturating_sub(begun)));
-        if self.shutdown.begun() { Err(stopping()) } else { Ok(()) }
+        Ok(())
     }
 }
 
@@ -282,3 +309,6 @@ fn remove(file: &DeltaFile) {
     // A left-over lies in a folder that is emptied at each start.
     drop(std::fs::remove_file(&file.path));
 }
+
+#[cfg(test)]
+mod tests;

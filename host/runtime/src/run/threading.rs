@@ -254,9 +254,9 @@ fn keep((shared, folder): (&Shared, &Path), kept: Kept, (source, order): (ImageS
     // Sends fail only when the job is over; there is room for each task.
     match taken {
         Ok(Some(work)) => drop(shared.to_keep.send(Some(work))),
-        Ok(None) => drop(shared.events.send(Event::Kept(vec![task], KeepResult::Nothing(None)))),
+        Ok(None) => drop(shared.events.send(Event::Kept(vec![task], KeepResult::Nothing))),
         Err(error @ StateError::Unfinished { .. }) => {
-            drop(shared.events.send(Event::Kept(vec![task], KeepResult::Nothing(Some(error.to_string())))));
+            drop(shared.events.send(Event::Kept(vec![task], KeepResult::Failed(failure::state(&kept.name, error)))));
         }
         Err(error) => drop(shared.events.send(Event::Failed(failure::state(&kept.name, error)))),
     }

@@ -11,11 +11,16 @@ use gregor_model::upkeep::{Upkeep, upkeep};
 use super::Supervisor;
 use crate::keep::{KeepOrder, KeepResult};
 use crate::ready::Urgency;
+use crate::setup::RunError;
 
 /// Chains that are worked on at a time: enough merges to share a part, few enough images to lie about on the disk.
 const KEPT_AT_ONCE: usize = 16;
 /// How long a chain rests after its upkeep has failed.
 const REST: Duration = Duration::from_secs(30);
+/// The same where what it needs is damaged: somebody may put it back, but reading it again and again does not mend it.
+const REST_DAMAGED: Duration = Duration::from_secs(600);
+/// Damages that are told, each once.
+const DAMAGES_MAX: usize = 1024;
 
 /// Upkeep under way.
 #[derive(Default)]
@@ -32,6 +37,8 @@ pub(super) struct Keeping {
     pub(super) bases: Vec<BaseEntry>,
     /// Merged deltas that wait for a manifest.
     pub(super) merges: Vec<SavedMerges>,
+    /// What was told of the archive's damages.
+    damages: BTreeSet<String>,
     /// Where the next round begins, so that no task waits for ever behind others.
     next: usize,
 }
@@ -40,6 +47,19 @@ impl Keeping {
     /// Nothing is under way; `began_ms` is the wall-clock time now.
     pub(super) fn new(began_ms: u64) -> Self {
         Self { began_ms, ..Self::default() }
+    }
+
+    /// Tells why a chain could not be shortened, and answers how long it rests. The job goes on, since it has its state; but whoever keeps it must
+    /// hear of what it could not be restored from, once.
+    fn tell(&mut self, error: &RunError) -> Duration {
+        let RunError::Corrupt(damage) = error else {
+            tracing::info!(%error, "a task's chain could not be shortened; it is tried again");
+            return REST;
+        };
+        if self.damages.len() < DAMAGES_MAX && self.damages.insert(damage.clone()) {
+            tracing::error!(damage, "the archive is damaged: the job goes on, but could not be restored; see `gregor checkpoint verify`");
+        }
+        REST_DAMAGED
     }
 }
 
@@ -76,17 +96,22 @@ impl Supervisor {
     /// Takes in what came of an order.
     pub(super) fn take_kept(&mut self, tasks: &[usize], result: KeepResult) {
         self.keeping.busy.retain(|task| !tasks.contains(task));
-        if !matches!(result, KeepResult::Nothing(_)) {
-            self.keeping.waiting.extend(tasks);
-        }
-        match result {
-            KeepResult::Base(entry) => self.keeping.bases.push(entry),
-            KeepResult::Merges(merges) => self.keeping.merges.push(merges),
-            KeepResult::Nothing(reason) => {
-                if let Some(reason) = reason {
-                    tracing::info!(reason, "a task's chain could not be shortened; it is tried again");
-                }
-                let until = self.parts.clock.now() + REST;
+        let rest = match result {
+            KeepResult::Base(entry) => {
+                self.keeping.bases.push(entry);
+                None
+            }
+            KeepResult::Merges(merges) => {
+                self.keeping.merges.push(merges);
+                None
+            }
+            KeepResult::Nothing => Some(REST),
+            KeepResult::Failed(error) => Some(self.keeping.tell(&error)),
+        };
+        match rest {
+            None => self.keeping.waiting.extend(tasks),
+            Some(rest) => {
+                let until = self.parts.clock.now() + rest;
                 self.keeping.resting.extend(tasks.iter().map(|&task| (task, until)));
             }
         }

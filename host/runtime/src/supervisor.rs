@@ -231,7 +231,9 @@ impl Supervisor {
                 Due::Unknown => {}
             }
         } else if let Phase::Saving(_) = self.phase {
-            self.step(Observed::Waited(now.saturating_sub(self.current.created_at)))?;
+            let waited = now.saturating_sub(self.current.created_at);
+            self.step(Observed::Waited(waited))?;
+            wait = wait.min(checkpoint::patience_left(&self.phase, waited, self.patience()).unwrap_or(wait));
         }
         if let Stopping::Until(until) = self.stopping {
             wait = wait.min(until.saturating_sub(now));

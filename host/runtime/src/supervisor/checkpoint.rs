@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gregor_coordination::CommitPermit;
-use gregor_model::coordinator::{Content, Move, Observed, Patience};
+use gregor_model::coordinator::{Content, Move, Observed, Patience, Phase};
+use gregor_model::history::History;
 use gregor_model::limits::FULL_MANIFEST_EVERY;
 use gregor_model::manifest::{BaseEntry, Manifest, ManifestRef, ObjectRef, Times};
 use gregor_model::names::{CheckpointNumber, TaskId};
@@ -51,8 +52,7 @@ impl Supervisor {
 
     /// Tells the machine what happened and carries out what it answers.
     pub(super) fn step(&mut self, observed: Observed) -> Result<(), RunError> {
-        let settings = &self.parts.job.checkpoint;
-        let patience = Patience { grace: settings.grace, deadline: settings.deadline };
+        let patience = self.patience();
         match self.phase.step(observed, patience) {
             Move::Wait => Ok(()),
             Move::Create(number) => {
@@ -67,6 +67,12 @@ impl Supervisor {
             Move::Confirm(number) => self.confirm(number),
             Move::Abort(number) => self.order(Order::Abort(number)),
         }
+    }
+
+    /// How long a checkpoint may take.
+    pub(super) const fn patience(&self) -> Patience {
+        let settings = &self.parts.job.checkpoint;
+        Patience { grace: settings.grace, deadline: settings.deadline }
     }
 
     /// Asks every task without a segment on its way to freeze.
@@ -147,6 +153,7 @@ impl Supervisor {
         let Some((manifest, object)) = manifest else { return Err(over()) };
         // Our own manifest must follow from our own history; anything else is a broken invariant, after which nobody goes on.
         self.parts.history.apply(&manifest).map_err(|error| RunError::Failed(format!("confirmed manifest: {error}; please report it")))?;
+        groups.iter().try_for_each(|saved| check_taken(&self.parts.history, (number, &saved.group)))?;
         self.parts.history.forget_read(&self.parts.job);
         self.since_full = if manifest.full.is_some() { 0 } else { self.since_full + 1 };
         self.in_flight_no_more(&groups, (&manifest, &object));
@@ -202,6 +209,29 @@ impl Supervisor {
     }
 }
 
+/// Checks that every segment that was offered for a manifest is confirmed by it, or was before. Here a task has one attempt as long as the process
+/// lives: a segment that was left out as another attempt's would be taken for confirmed by its task, and its records be lost.
+fn check_taken(history: &History, (number, group): (CheckpointNumber, &SavedGroup)) -> Result<(), RunError> {
+    let confirmed = |task: &TaskId| history.tasks.get(task).map(|task| task.segment);
+    match group.segments.iter().find(|offer| confirmed(&offer.header.task) != Some(offer.hash)) {
+        None => Ok(()),
+        Some(offer) => Err(RunError::Failed(format!(
+            "checkpoint {number} has left out segment {} of task {}: an invariant of gregor is broken; please report it",
+            offer.hash, offer.header.task
+        ))),
+    }
+}
+
+/// How long a checkpoint that was created so long ago may still wait for its tasks before the machine has to be asked again.
+pub(super) fn patience_left(phase: &Phase, waited: Duration, patience: Patience) -> Option<Duration> {
+    let Phase::Saving(saving) = phase else { return None };
+    let most = match saving.content {
+        Content::Some => patience.grace,
+        Content::Empty => patience.deadline,
+    };
+    Some(most.saturating_sub(waited))
+}
+
 /// Remembers where the bytes of a group's runs are, by part and place.
 fn remember(saved: &Saved, memory: &mut BTreeMap<(String, u64), Bytes>) {
     let Some(part) = &saved.group.part else { return };
@@ -209,3 +239,6 @@ fn remember(saved: &Saved, memory: &mut BTreeMap<(String, u64), Bytes>) {
         memory.insert((part.object.key.clone(), at.offset), bytes.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,9 +237,6 @@ pub enum InvalidJob {
     /// A stage without an input.
     #[error("stage {0:?} has no input; a task is made for each partition of its inputs")]
     NoInput(String),
-    /// Two outputs that write files into one folder under the same names.
-    #[error("folder {0:?} is written by more than one stage with the same port; give each a folder of its own")]
-    FolderTwice(String),
 }
 
 /// Something that may not change between two runs on the same data but did.

@@ -140,7 +140,7 @@ fn misplaced(file: &JobFile, invalid: &InvalidJob) -> Failure {
             // Of two with one name the second is the one too many.
             file.stages.iter().rfind(|known| known.name.value.as_str() == stage)
         }
-        InvalidJob::WrittenTwice(_) | InvalidJob::Cycle(_) | InvalidJob::FolderTwice(_) => None,
+        InvalidJob::WrittenTwice(_) | InvalidJob::Cycle(_) => None,
     };
     match stage {
         Some(stage) => Failure::refused(stage.name.error(&file.file, Problem::Conflict(invalid.to_string()))),

@@ -31,6 +31,41 @@ pub(crate) fn matching_files(folder: &InputFolder, pattern: &str) -> Result<BTre
     Ok(walk.found)
 }
 
+/// Whether a pattern takes a file of this name, with `/` between folders, were it there; links apart. One that can't be read takes nothing: it is
+/// refused when a plan is made of it.
+#[must_use]
+pub fn takes(pattern: &str, name: &str) -> bool {
+    let Ok(components) = components(pattern) else { return false };
+    let end = components.len();
+    // The components that the names until now may lead to; `end` = all of them matched.
+    let mut at = beyond_folders(&components, BTreeSet::from([0]));
+    for name in name.split('/') {
+        let visible = !is_hidden(name);
+        let steps = at.iter().flat_map(|&here| {
+            let (stays, moves) = match components.get(here) {
+                Some(Component::Literal(literal)) => (false, literal == name),
+                Some(Component::Wild(names, hidden)) => (false, names.matches(name) && (visible || *hidden == TakesHidden::Yes)),
+                Some(Component::Folders) => (visible, visible && here + 1 == end),
+                // A folder that the pattern names means all that is below it.
+                None => (visible && matches!(components.last(), Some(Component::Literal(_))), false),
+            };
+            [stays.then_some(here), moves.then_some(here + 1)]
+        });
+        at = beyond_folders(&components, steps.flatten().collect());
+    }
+    at.contains(&end) || pattern == name
+}
+
+/// `**` may stand for no folder, unless it is the last: then it stands for the file.
+fn beyond_folders(components: &[Component], mut at: BTreeSet<usize>) -> BTreeSet<usize> {
+    for (here, component) in components.iter().enumerate() {
+        if matches!(component, Component::Folders) && here + 1 < components.len() && at.contains(&here) {
+            at.insert(here + 1);
+        }
+    }
+    at
+}
+
 /// One name of a pattern.
 #[derive(Debug, Clone)]
 enum Component {
@@ -49,24 +84,29 @@ enum TakesHidden {
 }
 
 fn parse(folder: &InputFolder, pattern: &str) -> Result<Vec<Component>, SourceError> {
+    components(pattern).map_err(|reason| folder.refused(pattern, reason))
+}
+
+/// The names of a pattern, or why it is none.
+fn components(pattern: &str) -> Result<Vec<Component>, String> {
     if pattern.starts_with('/') {
-        return Err(folder.refused(pattern, "it begins with /, expected a name below the folder"));
+        return Err("it begins with /, expected a name below the folder".to_owned());
     }
     let names = pattern.split('/').filter(|name| !name.is_empty() && *name != ".");
-    let components = names.map(|name| component(folder, pattern, name)).collect::<Result<Vec<_>, _>>()?;
+    let components = names.map(component).collect::<Result<Vec<_>, _>>()?;
     if components.is_empty() {
-        return Err(folder.refused(pattern, "it names nothing; write ** for all files below the folder"));
+        return Err("it names nothing; write ** for all files below the folder".to_owned());
     }
     Ok(components)
 }
 
-fn component(folder: &InputFolder, pattern: &str, name: &str) -> Result<Component, SourceError> {
+fn component(name: &str) -> Result<Component, String> {
     match name {
-        ".." => Err(folder.refused(pattern, "it has .., which leads out of the folder")),
+        ".." => Err("it has .., which leads out of the folder".to_owned()),
         "**" => Ok(Component::Folders),
         _ if !name.contains(['*', '?', '[']) => Ok(Component::Literal(name.to_owned())),
         _ => {
-            let names = NamePattern::parse(name).map_err(|reason| folder.refused(pattern, format!("it is no pattern: {reason}")))?;
+            let names = NamePattern::parse(name).map_err(|reason| format!("it is no pattern: {reason}"))?;
             let hidden = if is_hidden(name) { TakesHidden::Yes } else { TakesHidden::No };
             Ok(Component::Wild(names, hidden))
         }

@@ -25,6 +25,7 @@ pub use error::{BlockError, OutputError, SinkError, SourceError};
 pub use file_sink::{Observed, OutputFolder};
 pub use file_source::{Fetched, FileBatch, FileSource, Reading, SourceStart};
 pub use gregor_model::recovery::OnDisk;
+pub use glob::takes;
 pub use input_folder::InputFolder;
 pub use outputs::{OutputSpec, Outputs, Target};
 pub use plan::{check_plan, files_now, make_plan};

@@ -4,6 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use gregor_model::job::{Job, Source};
+use gregor_model::segment::final_name;
 use gregor_model::spec::Marker;
 use gregor_stream::OutputFolder;
 
@@ -11,8 +12,8 @@ use super::file_outputs;
 use crate::failure;
 use crate::setup::RunError;
 
-/// The pattern of an input that names a whole folder.
-const WHOLE_FOLDER: &str = "**";
+/// Tasks and checkpoints whose files' names are tried on a pattern: each digit and each length up to three.
+const TRIED: (u32, u64) = (12, 120);
 
 /// A folder that a job names.
 struct Named<'a> {
@@ -32,8 +33,10 @@ pub(crate) fn look(job: &Job, marker: &Marker) -> Result<(), RunError> {
     let outputs: Vec<Named<'_>> = file_outputs(job).map(|(_, key, text)| Named { key, text, at: place_of(Path::new(text)) }).collect();
     check_apart(&outputs).map_err(RunError::Refused)?;
     for (input, pattern) in inputs(job) {
-        for output in &outputs {
-            check_not_read(output, (&input, pattern)).map_err(RunError::Refused)?;
+        for (((stage, port), ..), output) in file_outputs(job).zip(&outputs) {
+            let Some(stage) = job.stages.get(usize::from(stage)) else { continue };
+            let port = stage.outputs.get(usize::from(port)).map(|output| output.port.as_str());
+            check_not_read((output, (stage.name.as_str(), port)), (&input, pattern)).map_err(RunError::Refused)?;
         }
     }
     outputs.iter().try_for_each(|output| OutputFolder::look(Path::new(output.text), marker).map_err(failure::sink))
@@ -73,15 +76,25 @@ fn check_apart(outputs: &[Named<'_>]) -> Result<(), String> {
     Ok(())
 }
 
-/// A job must not read what it writes: a start on other data would take its output for input.
-fn check_not_read(output: &Named<'_>, (input, pattern): (&Named<'_>, &str)) -> Result<(), String> {
-    if output.at == input.at || (pattern == WHOLE_FOLDER && output.at.starts_with(&input.at)) {
+/// A job must not read what it writes: a start on other data would take its output for input. `from` names the stage and port whose files they are.
+fn check_not_read((output, from): (&Named<'_>, (&str, Option<&str>)), (input, pattern): (&Named<'_>, &str)) -> Result<(), String> {
+    let below = output.at.strip_prefix(&input.at).ok();
+    if below.is_some_and(|below| below.as_os_str().is_empty() || takes_parts(pattern, (below, from))) {
         return Err(format!(
-            "{} writes into folder {:?}, from which {} reads ({:?}); name an output folder that lies elsewhere",
-            output.key, output.text, input.key, input.text
+            "{} writes into folder {:?}, from which {} reads ({:?} in {:?}); name an output folder that lies elsewhere",
+            output.key, output.text, input.key, pattern, input.text
         ));
     }
     Ok(())
+}
+
+/// Whether a pattern takes an output file in the folder `below` its own.
+fn takes_parts(pattern: &str, (below, (stage, port)): (&Path, (&str, Option<&str>))) -> bool {
+    let (tasks, numbers) = TRIED;
+    (0..tasks).any(|task| {
+        let mut names = (1..=numbers).flat_map(|number| [None, port].map(|port| final_name(stage, port, task, number)));
+        names.any(|name| below.join(name).to_str().is_some_and(|name| gregor_stream::takes(pattern, name)))
+    })
 }
 
 /// Where a path leads: links followed as far as it exists; what does not exist yet holds no link, and its `..` take a name away.
@@ -143,11 +156,21 @@ mod tests {
             ("in", "in", "*.txt", true),
             ("in/../in", "in", "a.txt", true),
             ("in/out", "in", "**", true),
+            ("in/out", "in", "**/*", true),
+            ("in/out", "in", "*/*", true),
+            ("in/out", "in", "*/part-*", true),
+            ("in/out", "in", "**/*-7", true),
+            ("in/out", "in", "**/*-out-[0-3]-*", true),
+            ("in/out", "in", "out", true),
             ("in/out", "in", "*.txt", false),
+            ("in/out", "in", "**/*.txt", false),
+            ("in/out", "in", "*", false),
+            ("in/out", "in", "**/part-other-*", false),
+            ("in/_out", "in", "**", false),
             ("out", "in", "**", false),
             ("a/out", "a/in", "**", false),
         ] {
-            let found = check_not_read(&named(root.path(), output), (&named(root.path(), input), pattern));
+            let found = check_not_read((&named(root.path(), output), ("count", Some("out"))), (&named(root.path(), input), pattern));
             assert_eq!(found.is_err(), refused, "{output} {input}/{pattern}: {found:?}");
         }
     }

@@ -157,3 +157,51 @@ fn links_in_a_circle_are_refused() {
 fn a_pattern_that_is_none_is_refused() {
     check_refused(&tree(), "a[b.txt", "no pattern");
 }
+
+#[test]
+fn what_a_pattern_would_take_is_what_it_finds() {
+    let root = TempDir::new().unwrap();
+    let names = ["a.txt", "b", "sub/a.txt", "sub/b", "sub/deep/c.txt", "sub/_d/e", ".f/g", "_h", "x/sub/b", "[1]"];
+    for name in names {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    let folder = InputFolder::open(root.path()).unwrap();
+    let patterns = [
+        "**",
+        "*",
+        "*.txt",
+        "**/*",
+        "**/*.txt",
+        "sub",
+        "sub/",
+        "sub/*",
+        "sub/**",
+        "sub/**/c.txt",
+        "**/sub/**",
+        "**/sub/*",
+        "**/**/b",
+        "*/*/*",
+        "**/sub",
+        "_h",
+        "_*",
+        ".f/g",
+        ".f",
+        "sub/_d",
+        "[1]",
+        "[[]1]",
+        "?",
+        "s*/deep",
+        "s*/deep/*",
+        "./b",
+    ];
+    for pattern in patterns {
+        let found = matching_files(&folder, pattern).unwrap();
+        let taken: BTreeSet<String> = names.iter().filter(|name| takes(pattern, name)).map(|name| (*name).to_owned()).collect();
+        assert_eq!(taken, found, "{pattern}");
+    }
+    for pattern in ["", "/a", "../a", "a[", "a/.."] {
+        assert!(!names.iter().any(|name| takes(pattern, name)), "{pattern}");
+    }
+}

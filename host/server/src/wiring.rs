@@ -242,7 +242,10 @@ pub(crate) fn look(file: &JobFile, data: &Path, coordination: Coordination) -> R
 
 fn from_data(error: DataError) -> Failure {
     match error {
-        DataError::InUse(_) | DataError::NotData { .. } | DataError::Unusable { .. } => Failure::refused(error),
+        DataError::InUse(_) => Failure::refused(anyhow!(
+            "{error}; `gregor checkpoint verify` holds it too, while it copies local stores that it can't link: wait until that is through"
+        )),
+        DataError::NotData { .. } | DataError::Unusable { .. } => Failure::refused(error),
         DataError::Corrupt { .. } => Failure::corrupt(error),
     }
 }
@@ -267,5 +270,19 @@ pub(crate) fn from_coordination(error: CoordinationError) -> Failure {
         | CoordinationError::Forbidden { .. }
         | CoordinationError::Spec { .. }
         | CoordinationError::Unavailable { .. } => Failure::failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_folder_in_use_is_refused_with_all_who_may_hold_it() {
+        let failure = from_data(DataError::InUse(PathBuf::from("data")));
+        assert_eq!(failure.exit.code(), 2);
+        for fragment in ["\"data\" is in use", "stop that one", "checkpoint verify", "wait"] {
+            assert!(failure.message().contains(fragment), "{fragment:?} is missing: {}", failure.message());
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A task is a type that implements [`Task`]. It gets its records in batches, and answers by emitting records, forwarding records, writing
 //! to its stores. A call is a transaction: all of it counts, or, where the call fails, nothing. What is kept in fields between two calls is
-//! a cache that may vanish; what must last belongs into a [`Store`].
+//! a cache that may vanish, and does vanish with a call that fails; what must last belongs into a [`Store`].
 //!
 //! ```
 //! use gregor::{Batch, Description, Error, Output, Port, Store, Task};

@@ -193,10 +193,11 @@ impl Columns {
         self.value_ends.is_empty()
     }
 
-    /// Bytes that the records take in memory, about: data and 24 bytes a record.
+    /// Bytes that the records take in memory, about: data and 24 bytes a record, and of headers data and 8 bytes each.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.data.len() + 24 * self.len()
+        let headers = self.headers.as_ref().map_or(0, Headers::bytes);
+        self.data.len() + 24 * self.len() + headers
     }
 
     /// Checks that the columns agree with each other, as everything that comes from a guest, a disk or the network must be.
@@ -311,6 +312,10 @@ impl Columns {
 }
 
 impl Headers {
+    fn bytes(&self) -> usize {
+        self.data.len() + 8 * self.value_ends.len()
+    }
+
     /// Gives the last record these headers; it must have had none.
     pub fn set_last(&mut self, headers: &[(&[u8], &[u8])]) {
         let mut taken = 0;

@@ -49,6 +49,17 @@ fn every_part_and_every_truncation_equals_the_records_taken_one_by_one() {
 }
 
 #[test]
+fn headers_count_against_bounds_with_their_ends() {
+    let record = Record { offset: 0, timestamp: 0, key: None, value: Some(b"value") };
+    let mut columns = Columns::default();
+    columns.push(record).unwrap();
+    assert_eq!(columns.bytes(), 24 + 5);
+    columns.headers = Some(Headers { counts: vec![0], ..Headers::default() });
+    columns.headers.as_mut().unwrap().set_last(&[(b"name", b"1"), (b"", b"")]);
+    assert_eq!(columns.bytes(), 24 + 5 + 5 + 2 * 8);
+}
+
+#[test]
 fn headers_survive_parts_and_truncation() {
     let mut whole = Columns { headers: Some(Headers::default()), ..Columns::default() };
     let headers: [&[(&[u8], &[u8])]; 3] = [&[(b"a", b"1"), (b"b", b"")], &[], &[(b"c", b"3")]];

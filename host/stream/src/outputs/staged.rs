@@ -17,6 +17,8 @@ pub(crate) type HeaderPairs<'a> = &'a [(&'a [u8], &'a [u8])];
 
 /// Bytes that a record takes in columns besides its data: offset, timestamp, two ends. As `Columns::bytes` counts.
 const RECORD_BYTES: usize = 24;
+/// Bytes that a header takes in columns besides its data: two ends.
+const HEADER_BYTES: usize = 8;
 /// Bytes that a record takes in a run besides its data, about: two lengths, and a timestamp if it has one of its own.
 const STORED_RECORD_BYTES: usize = 8;
 
@@ -77,7 +79,7 @@ impl Lane {
 
     /// Appends a record of `size` bytes; by how many bytes the lane has grown, about.
     pub(crate) fn push(&mut self, record: &Record<'_>, headers: HeaderPairs<'_>, size: usize) -> usize {
-        let counted = size + RECORD_BYTES;
+        let counted = size + RECORD_BYTES + headers.len() * HEADER_BYTES;
         if !self.run.open.is_empty() && (self.run.open.len() >= BATCH_RECORDS_MAX || self.open_bytes + counted > BATCH_BYTES_MAX) {
             self.close();
         }

@@ -153,6 +153,28 @@ impl InputQueue {
 }
 
 impl QueueState {
+    /// Puts an item in; whether the source now rests.
+    fn put(&mut self, item: Item) -> bool {
+        let ended = matches!(item, Item::End(_));
+        self.bytes += item.bytes();
+        self.items.push_back(item);
+        if ended {
+            self.feeding = Feeding::Ended;
+        } else if self.bytes >= QUEUE_BYTES_MAX {
+            self.feeding = Feeding::Full;
+        }
+        self.feeding != Feeding::Active
+    }
+
+    /// The source has nothing; whether it now rests, unless more came meanwhile.
+    fn drain(&mut self) -> bool {
+        let drained = self.more.runs.is_empty() && self.more.final_head.is_none();
+        if drained {
+            self.feeding = Feeding::Drained;
+        }
+        drained
+    }
+
     /// Marks the queue as being fed; whether the caller has to tell the sources.
     fn activate(&mut self) -> bool {
         let rests = matches!(self.feeding, Feeding::Full | Feeding::Drained);
@@ -227,8 +249,10 @@ impl Inputs {
             if shutdown.begun() {
                 continue;
             }
-            if let Err(error) = fill(queue, ready) {
-                drop(events.send(Event::Failed(error)));
+            match fill(queue, ready) {
+                Ok(Filled::Rests) => {}
+                Ok(Filled::Goes) => self.tell(index),
+                Err(error) => drop(events.send(Event::Failed(error))),
             }
         }
     }
@@ -241,37 +265,39 @@ impl Inputs {
     }
 }
 
-/// Fills a queue until it is full, drained or ended.
-fn fill(queue: &InputQueue, ready: &Ready) -> Result<(), RunError> {
+/// How a source thread leaves a queue.
+#[derive(Debug, PartialEq, Eq)]
+enum Filled {
+    /// It is full, drained or ended; whoever changes that tells.
+    Rests,
+    /// There is more to read, but others have waited long enough.
+    Goes,
+}
+
+/// Fills a queue until it is full, drained or ended, or until as much as a queue holds was read: a task that takes as fast as this reads
+/// would keep a thread for itself, and there are few of them.
+fn fill(queue: &InputQueue, ready: &Ready) -> Result<Filled, RunError> {
     let mut feed = queue.feed.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
+    let mut read = 0;
+    while read < QUEUE_BYTES_MAX {
         let more = std::mem::take(&mut queue.lock().more);
         feed.extend(more);
         let fetched = feed.fetch()?;
-        let mut state = queue.lock();
-        let Fetched::Item(item) = fetched else {
-            if state.more.runs.is_empty() && state.more.final_head.is_none() {
-                state.feeding = Feeding::Drained;
-                drop(state);
-                // The task may have seen `Soon` and rested: it must look once more, to become idle.
-                ready.wake(queue.task, Urgency::Normal);
-                return Ok(());
+        let rests = match fetched {
+            Fetched::Item(item) => {
+                read += item.bytes();
+                queue.lock().put(item)
             }
-            continue;
+            Fetched::Nothing => queue.lock().drain(),
         };
-        let ended = matches!(item, Item::End(_));
-        state.bytes += item.bytes();
-        state.items.push_back(item);
-        let full = state.bytes >= QUEUE_BYTES_MAX;
-        if ended {
-            state.feeding = Feeding::Ended;
-        } else if full {
-            state.feeding = Feeding::Full;
-        }
-        drop(state);
+        // Of a drained queue, too: the task may have seen `Soon` and rested, and must look once more, to become idle.
         ready.wake(queue.task, Urgency::Normal);
-        if ended || full {
-            return Ok(());
+        if rests {
+            return Ok(Filled::Rests);
         }
     }
+    Ok(Filled::Goes)
 }
+
+#[cfg(test)]
+mod tests;

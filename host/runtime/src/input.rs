@@ -14,6 +14,7 @@ use gregor_model::segment::Position;
 
 use crate::event::Event;
 use crate::ready::{Ready, Urgency};
+use crate::retry::durably;
 use crate::setup::RunError;
 use crate::threads::Shutdown;
 
@@ -78,12 +79,13 @@ pub(crate) enum Fetched {
 
 /// Where items come from. Implementations: [`FileFeed`] and [`RunFeed`]. Blocks while it reads.
 ///
-/// Guarantees demanded: items come in the order of their positions, none twice; after `Item::End` it is not asked again.
+/// Guarantees demanded: items come in the order of their positions, none twice; after an error the same item is asked for again; after
+/// `Item::End` it is not asked again.
 pub(crate) trait Feed: Send {
     /// The next item.
     ///
     /// # Errors
-    /// The job can't go on.
+    /// `RunError::Failed`: it may be there at another try. All others: the job can't go on.
     fn fetch(&mut self) -> Result<Fetched, RunError>;
 
     /// Takes confirmed runs, in order of offsets. Feeds that read no stream have none.
@@ -249,9 +251,11 @@ impl Inputs {
             if shutdown.begun() {
                 continue;
             }
-            match fill(queue, ready) {
+            match fill(queue, ready, shutdown) {
                 Ok(Filled::Rests) => {}
                 Ok(Filled::Goes) => self.tell(index),
+                // What was read before is sound, and may still be confirmed.
+                Err(error @ RunError::Failed(_)) => drop(events.send(Event::GaveUp(error))),
                 Err(error) => drop(events.send(Event::Failed(error))),
             }
         }
@@ -276,13 +280,13 @@ enum Filled {
 
 /// Fills a queue until it is full, drained or ended, or until as much as a queue holds was read: a task that takes as fast as this reads
 /// would keep a thread for itself, and there are few of them.
-fn fill(queue: &InputQueue, ready: &Ready) -> Result<Filled, RunError> {
+fn fill(queue: &InputQueue, ready: &Ready, shutdown: &Shutdown) -> Result<Filled, RunError> {
     let mut feed = queue.feed.lock().unwrap_or_else(PoisonError::into_inner);
     let mut read = 0;
     while read < QUEUE_BYTES_MAX {
         let more = std::mem::take(&mut queue.lock().more);
         feed.extend(more);
-        let fetched = feed.fetch()?;
+        let fetched = durably(shutdown, "read an input", || feed.fetch())?;
         let rests = match fetched {
             Fetched::Item(item) => {
                 read += item.bytes();

@@ -120,10 +120,12 @@ impl Feed for RunFeed {
                 let bytes = columns.data.len() as u64;
                 return Ok(Fetched::Item(Item::Batch(Batch { columns: Arc::new(columns), after: self.position(), bytes })));
             }
-            if let Some(run) = self.runs.pop_front() {
+            if let Some(run) = self.runs.front() {
+                // It leaves the list once it is here: after a failure it is tried again.
                 if run.first_offset + run.records > self.next {
-                    self.blocks = self.load(&run)?.into();
+                    self.blocks = self.load(run)?.into();
                 }
+                self.runs.pop_front();
                 continue;
             }
             return match self.final_head {

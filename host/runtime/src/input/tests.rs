@@ -1,4 +1,4 @@
-//! Queues and the threads that fill them: whose turn it is.
+//! Queues and the threads that fill them: whose turn it is, and what becomes of a source that fails.
 
 use std::sync::{OnceLock, Weak};
 
@@ -75,4 +75,25 @@ fn a_source_whose_task_keeps_up_lets_others_have_their_turn() {
     let turn = log.iter().position(|&who| who == "modest").expect("the other one had its turn");
     assert_eq!(turn, 8, "as much as a queue holds, then the next: {log:?}");
     assert_eq!(greedy.lock().feeding, Feeding::Active, "it stands in the line again");
+}
+
+#[test]
+fn a_source_that_fails_for_a_moment_is_asked_again() {
+    let failing = queue(0, |asked| match asked {
+        1 => Err(RunError::Failed("the disk is slow".to_owned())),
+        _ => Ok(Fetched::Item(Item::End(position()))),
+    });
+    assert_eq!(serve(&[Arc::clone(&failing)]).len(), 0);
+    assert!(matches!(failing.lock().items.front(), Some(Item::End(_))));
+}
+
+#[test]
+fn a_source_that_goes_on_failing_gives_up_and_one_that_is_refused_ends_the_job() {
+    let events = serve(&[queue(0, |_| Err(RunError::Failed("the disk is gone".to_owned())))]);
+    assert!(matches!(&events[..], [Event::GaveUp(RunError::Failed(reason))] if reason.contains("the disk is gone")));
+    let events = serve(&[queue(0, |asked| {
+        assert_eq!(asked, 1, "what was refused is not tried again");
+        Err(RunError::Refused("the file changed".to_owned()))
+    })]);
+    assert!(matches!(&events[..], [Event::Failed(RunError::Refused(_))]));
 }

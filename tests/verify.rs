@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::harness::host::Ended;
 use crate::harness::lab::{Lab, remove};
+use crate::harness::ledger::{Ledger, RECORDS, SHORT_CHAINS};
 use crate::harness::{clock, corpus, jobs, output, seed};
 
 /// Verifies a job.
@@ -121,12 +122,29 @@ fn all_that_a_finished_job_left_is_well_and_any_harm_to_it_is_found_by_name_and_
     let lab = Lab::with_job(&jobs::word_count("50 ms"));
     lab.write("in/a.txt", corpus::plain(&mut random, 6_000_000, 3_000));
     lab.run(&[]).code(0);
-    collect(&lab);
-    let objects = objects(&lab);
-    assert_eq!(well(&lab), objects.len() as u64, "every object that is left, and no other");
-    assert!(words(&lab, 0).starts_with("ok objects="), "{}", words(&lab, 0));
+    check_harms(&mut random, &lab, &["marker", "specs", "plans", "manifests", "parts"]);
+}
+
+#[test]
+fn bases_merged_deltas_and_pages_are_verified_like_all_else() {
+    let mut random = seed::random("bases_merged_deltas_and_pages_are_verified_like_all_else");
+    let ledger = Ledger::new(&mut random, SHORT_CHAINS, RECORDS);
+    // After the first full manifest.
+    ledger.killed_at(66, &[]);
+    assert!(ledger.kinds().merges > 0, "{:?}", ledger.kinds());
+    check_harms(&mut random, &ledger.lab, &["marker", "specs", "plans", "manifests", "parts", "bases", "pages"]);
+    ledger.lab.run(&[]).code(0);
+    ledger.exact();
+}
+
+/// Collects, harms each object that is left, and demands that the harm is found; there are objects of these kinds.
+fn check_harms(random: &mut StdRng, lab: &Lab, expected: &[&str]) {
+    collect(lab);
+    let objects = objects(lab);
+    assert_eq!(well(lab), objects.len() as u64, "every object that is left, and no other");
+    assert!(words(lab, 0).starts_with("ok objects="), "{}", words(lab, 0));
     let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
-    let before = content(&lab);
+    let before = content(lab);
     for (key, bytes) in &objects {
         let other = objects.values().find(|other| *other != bytes).unwrap();
         let chosen = HARMS[random.random_range(0..HARMS.len())];
@@ -135,13 +153,13 @@ fn all_that_a_finished_job_left_is_well_and_any_harm_to_it_is_found_by_name_and_
         *of_kind += 1;
         for harm_of in if *of_kind == 1 { HARMS.to_vec() } else { vec![chosen] } {
             let path = lab.path("data/archive").join(key);
-            match harm(&mut random, bytes, (harm_of, other)) {
+            match harm(random, bytes, (harm_of, other)) {
                 Some(harmed) => fs::write(&path, harmed).unwrap(),
                 None => fs::remove_file(&path).unwrap(),
             }
-            let harmed = content(&lab);
-            let ended = verify(&lab);
-            let after = content(&lab);
+            let harmed = content(lab);
+            let ended = verify(lab);
+            let after = content(lab);
             fs::write(&path, bytes).unwrap();
             assert_eq!(ended.code, Some(3), "{harm_of:?} of {key}:\n{}\n{}", ended.stdout, ended.stderr);
             let told: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
@@ -152,11 +170,11 @@ fn all_that_a_finished_job_left_is_well_and_any_harm_to_it_is_found_by_name_and_
         }
     }
     println!("objects by kind: {kinds:?}");
-    for kind in ["marker", "specs", "plans", "manifests", "parts"] {
+    for kind in expected {
         assert!(kinds.contains_key(kind), "{kinds:?}");
     }
-    assert!(content(&lab) == before);
-    well(&lab);
+    assert!(content(lab) == before);
+    well(lab);
 }
 
 #[test]

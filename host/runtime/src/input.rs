@@ -75,6 +75,8 @@ pub(crate) enum Fetched {
     Item(Item),
     /// Nothing until more runs are confirmed.
     Nothing,
+    /// Nothing so far, after a fair share of reading: to be asked again.
+    Later,
 }
 
 /// Where items come from. Implementations: [`FileFeed`] and [`RunFeed`]. Blocks while it reads.
@@ -292,6 +294,8 @@ fn fill(queue: &InputQueue, ready: &Ready, shutdown: &Shutdown) -> Result<Filled
                 read += item.bytes();
                 queue.lock().put(item)
             }
+            // If the job is over, that is seen before the next try.
+            Fetched::Later => break,
             Fetched::Nothing => queue.lock().drain(),
         };
         // Of a drained queue, too: the task may have seen `Soon` and rested, and must look once more, to become idle.

@@ -11,7 +11,7 @@ use gregor_model::plan::{Plan, PlannedFile, Split};
 
 use crate::error::SourceError;
 use crate::file_source::batch::{Batch, Bounds, Room};
-use crate::file_source::window::{Line, ReadError, Window};
+use crate::file_source::window::{Line, Passed, Passing, ReadError, Window};
 use crate::input_folder::InputFolder;
 
 mod batch;
@@ -53,6 +53,8 @@ pub enum Fetched {
         /// Byte of the next record's first character.
         end_offset: u64,
     },
+    /// The beginning of a record over the limit was passed over, which is longer than is read at once: ask again.
+    Passing,
     /// All splits are read.
     End {
         /// The number of splits: the position of the end.
@@ -85,6 +87,8 @@ pub struct FileSource {
     offset: u64,
     open: Option<File>,
     window: Window,
+    /// The line over the limit that the window stands in.
+    passing: Option<Passing>,
     /// Bytes of data of the batch before: the next one is about as large.
     data_bytes: usize,
 }
@@ -113,11 +117,12 @@ impl FileSource {
             None if at.split as usize > splits.len() => return corrupt("the split", u64::from(at.split), splits.len() as u64),
             _ => {}
         }
+        let (split, offset) = (at.split, at.offset);
         let window = Window::default();
-        Ok(Self { folder, plan, partition, reading, split: at.split, offset: at.offset, open: None, window, data_bytes: 0 })
+        Ok(Self { folder, plan, partition, reading, split, offset, open: None, window, passing: None, data_bytes: 0 })
     }
 
-    /// The next records, the next record over the limit, or the end. Reads the file; blocks as long as that takes.
+    /// The next records, the next record over the limit, or the end. Reads some MiB of the file at most; blocks as long as that takes.
     ///
     /// # Errors
     /// [`SourceError::Changed`] if the file is not what it was: when it is opened, when it ends too early, or at the end of a split, before the
@@ -158,15 +163,16 @@ impl FileSource {
         let Some(split) = splits.get(self.split as usize) else { return Ok(Fetched::End { split: self.split }) };
         let Some(planned) = plan.files.get(split.file as usize) else { return Ok(Fetched::End { split: self.split }) };
         let start = self.offset.max(split.start);
-        let file = match self.open.take() {
-            Some(file) if self.window.at() == start => file,
+        let (file, passing) = match (self.open.take(), self.passing.take()) {
+            (Some(file), passing) if passing.is_some() || self.window.at() == start => (file, passing),
+            // After an error, too: a line that was being passed over is then passed from its beginning.
             _ => {
                 let file = self.folder.open_planned(planned)?;
                 self.window.begin(start, split.end);
-                file
+                (file, None)
             }
         };
-        let fetched = self.read(&file, planned.modified_ns).map_err(|error| match error {
+        let fetched = self.read(&file, planned.modified_ns, passing).map_err(|error| match error {
             // The planned length is there no more: the check below names what is.
             ReadError::TooShort => match self.folder.check_open(&file, planned) {
                 Err(changed) => changed,
@@ -174,6 +180,10 @@ impl FileSource {
             },
             ReadError::System(error) => self.folder.failed("read", &planned.name, error),
         })?;
+        if fetched == Fetched::Passing {
+            self.open = Some(file);
+            return Ok(fetched);
+        }
         if self.window.at() == split.end {
             self.folder.check_open(&file, planned)?;
             self.folder.check_named(planned)?;
@@ -183,8 +193,10 @@ impl FileSource {
         Ok(fetched)
     }
 
-    fn read(&mut self, file: &File, modified_ns: i128) -> Result<Fetched, ReadError> {
-        let split = self.split;
+    fn read(&mut self, file: &File, modified_ns: i128, passing: Option<Passing>) -> Result<Fetched, ReadError> {
+        if let Some(passing) = passing {
+            return self.pass(file, passing);
+        }
         let bounds = Bounds::new(self.reading);
         let offset = self.window.at();
         let mut batch = Batch::new(bounds, self.data_bytes);
@@ -199,8 +211,17 @@ impl FileSource {
                 Room::TooLong => break,
             }
         }
-        let length = self.window.pass_line(file)?;
-        Ok(Fetched::TooLong { split, offset, length, end_offset: self.window.at() })
+        self.pass(file, Passing::begin(offset))
+    }
+
+    fn pass(&mut self, file: &File, passing: Passing) -> Result<Fetched, ReadError> {
+        Ok(match self.window.pass_line(file, passing)? {
+            Passed::Whole(length) => Fetched::TooLong { split: self.split, offset: passing.start, length, end_offset: self.window.at() },
+            Passed::Part(passing) => {
+                self.passing = Some(passing);
+                Fetched::Passing
+            }
+        })
     }
 
     fn batch(&mut self, batch: Batch, offset: u64, modified_ns: i128) -> Fetched {

@@ -58,6 +58,7 @@ impl Feed for FileFeed {
         };
         let fetched = source.next().map_err(failed)?;
         Ok(Fetched::Item(match fetched {
+            gregor_stream::Fetched::Passing => return Ok(Fetched::Later),
             gregor_stream::Fetched::Batch(batch) => {
                 let after = self.position(batch.split, batch.end_offset);
                 Item::Batch(Batch { columns: batch.columns, after, bytes: batch.bytes })

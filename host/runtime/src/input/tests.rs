@@ -78,6 +78,17 @@ fn a_source_whose_task_keeps_up_lets_others_have_their_turn() {
 }
 
 #[test]
+fn a_source_that_finds_nothing_for_long_lets_others_have_their_turn_and_hears_of_the_end() {
+    let endless = queue(0, |asked| {
+        assert_eq!(asked, 1, "the other one comes next");
+        Ok(Fetched::Later)
+    });
+    let other = queue(1, |_| Ok(Fetched::Item(Item::End(position()))));
+    assert_eq!(serve(&[endless, Arc::clone(&other)]).len(), 0);
+    assert_eq!(other.lock().items.len(), 1);
+}
+
+#[test]
 fn a_source_that_fails_for_a_moment_is_asked_again() {
     let failing = queue(0, |asked| match asked {
         1 => Err(RunError::Failed("the disk is slow".to_owned())),

@@ -91,6 +91,7 @@ impl Case {
                     };
                     read.extend(columns.iter().map(owned));
                 }
+                Fetched::Passing => {}
                 Fetched::TooLong { split, offset, length, end_offset } => {
                     assert!(end_offset > offset && end_offset <= splits[split as usize].end);
                     read.push(Read::TooLong(splits[split as usize].file, offset, length));
@@ -245,8 +246,33 @@ fn a_line_over_the_limit_is_measured_and_passed_over_without_being_kept() {
     let case = Case::new(std::slice::from_ref(&huge), reading(Format::Lines, MIB));
     assert!(case.all() == naive(&[huge], case.reading), "a huge line");
     let mut source = case.source(0, 0, 0);
-    while !matches!(source.next().unwrap(), Fetched::End { .. }) {}
+    let mut pieces = 0;
+    loop {
+        match source.next().unwrap() {
+            Fetched::Passing => pieces += 1,
+            Fetched::End { .. } => break,
+            Fetched::Batch(_) | Fetched::TooLong { .. } => {}
+        }
+    }
+    assert!((4..=5).contains(&pieces), "40 MiB are passed over by 8 at a time, so that a stop is seen in between: {pieces} times");
     assert!(source.window.capacity() <= 4 * 1024 * 1024, "{} bytes were kept", source.window.capacity());
+}
+
+#[test]
+fn a_line_over_the_limit_that_could_not_be_read_to_its_end_is_measured_again() {
+    let huge = [b"a\n".as_slice(), &vec![b'x'; 20 * 1024 * 1024], b"\r\nb\n"].concat();
+    let mut case = Case::new(std::slice::from_ref(&huge), reading(Format::Lines, MIB));
+    let whole = Split { file: 0, start: 0, end: huge.len() as u64 };
+    case.plan = Arc::new(Plan { files: case.plan.files.clone(), partitions: vec![vec![whole]] });
+    let mut source = case.source(0, 0, 0);
+    let read = |source: &mut FileSource| std::iter::repeat_with(|| source.next()).find(|next| *next.as_ref().unwrap() != Fetched::Passing);
+    assert!(matches!(read(&mut source), Some(Ok(Fetched::Batch(_)))));
+    assert_eq!(source.next().unwrap(), Fetched::Passing);
+    // As an error of the system leaves it.
+    source.open = None;
+    let expected = Fetched::TooLong { split: 0, offset: 2, length: 20 * 1024 * 1024, end_offset: huge.len() as u64 - 2 };
+    assert_eq!(read(&mut source).unwrap().unwrap(), expected);
+    assert_eq!(case.rest_of(0, source), [Read::Record(0, huge.len() as u64 - 2, None, b"b".to_vec())]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::io;
 
 use cap_std::fs::{File, FileExt};
-use gregor_model::limits::SOURCE_READ_BYTES;
+use gregor_model::limits::{MIB, SOURCE_READ_BYTES};
 use memchr::memchr;
 
 /// Why the file can't be read on.
@@ -25,6 +25,35 @@ pub(crate) enum Line {
     Cut,
     /// The beginning of a line that is longer than any record.
     TooLong,
+}
+
+/// Bytes of a line over the limit that are passed over at once: a fraction of a second, after which the reader may look whether it is still
+/// wanted. A line has no end that anybody promised.
+pub(crate) const PASSED_BYTES_MAX: u64 = 8 * MIB;
+
+/// A line over the limit of which the beginning is passed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passing {
+    /// Place in the file of its first byte.
+    pub(crate) start: u64,
+    /// The last byte that was passed.
+    last: Option<u8>,
+}
+
+impl Passing {
+    /// Nothing of it is passed yet.
+    pub(crate) const fn begin(start: u64) -> Self {
+        Self { start, last: None }
+    }
+}
+
+/// How far a line over the limit was passed.
+#[derive(Debug)]
+pub(crate) enum Passed {
+    /// To its end; how many bytes it has without that.
+    Whole(u64),
+    /// There is more of it.
+    Part(Passing),
 }
 
 #[derive(Debug, Default)]
@@ -112,21 +141,24 @@ impl Window {
         Ok(())
     }
 
-    /// Passes over one line, however long, keeping nothing of it; how many bytes it has without its end.
-    pub(crate) fn pass_line(&mut self, file: &File) -> Result<u64, ReadError> {
-        let start = self.at;
-        let mut last = None;
+    /// Passes over one line, however long, keeping nothing of it; some MiB of it at a time.
+    pub(crate) fn pass_line(&mut self, file: &File, passing: Passing) -> Result<Passed, ReadError> {
+        let Passing { start, mut last } = passing;
+        let until = self.at.saturating_add(PASSED_BYTES_MAX);
         loop {
             let bytes = self.bytes();
             if let Some(lf) = memchr(b'\n', bytes) {
                 let before = lf.checked_sub(1).map_or(last, |before| bytes.get(before).copied());
                 self.pass(lf + 1);
-                return Ok(self.at - start - if before == Some(b'\r') { 2 } else { 1 });
+                return Ok(Passed::Whole(self.at - start - if before == Some(b'\r') { 2 } else { 1 }));
             }
             last = bytes.last().copied().or(last);
             self.pass(bytes.len());
             if self.is_last() {
-                return Ok(self.at - start);
+                return Ok(Passed::Whole(self.at - start));
+            }
+            if self.at >= until {
+                return Ok(Passed::Part(Passing { start, last }));
             }
             self.fill(file)?;
         }

@@ -176,7 +176,7 @@ impl Saver {
         let sealed = output.seal().map_err(|error| RunError::Failed(format!("task {name}: {error}")))?;
         header.runs = RunsHeader::of(&sealed.runs.iter().map(|(run, _)| run.clone()).collect::<Vec<_>>());
         for file in sealed.files {
-            let Some(port) = stage.outputs.get(usize::from(file.output)).map(|output| &output.port) else { continue };
+            let port = port_of(&stage, file.output).map_err(|error| RunError::Failed(format!("task {name}: {error}")))?;
             header.files.push(self.write_file(&header, (&stage, port), &file)?);
         }
         Ok(Prepared { task, header, deltas, runs: sealed.runs })
@@ -238,7 +238,39 @@ impl Saver {
     }
 }
 
+/// The port of an output. Without it a segment would be confirmed as if what was emitted there had never been.
+fn port_of(stage: &Stage, output: u16) -> Result<&PortName, String> {
+    let found = stage.outputs.get(usize::from(output)).map(|output| &output.port);
+    found.ok_or_else(|| format!("there is a file of output {output}, but stage {} has {} outputs", stage.name, stage.outputs.len()))
+}
+
 fn read_delta(file: &DeltaFile) -> Result<Vec<u8>, RunError> {
     let bytes = std::fs::read(&file.path);
     bytes.map_err(|error| RunError::Failed(format!("can't read back the delta {}: {error}", file.path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use gregor_model::digest::Digest;
+    use gregor_model::job::{Format, OnError, Output, Sink};
+    use gregor_model::names::StageName;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_an_unknown_output_is_not_left_out_in_silence() {
+        let sink = Sink::File { folder: "/out".to_owned(), format: Format::Lines };
+        let stage = Stage {
+            name: StageName::new("cut").unwrap(),
+            component: Digest([0; 32]),
+            inputs: Vec::new(),
+            outputs: vec![Output { port: PortName::new("words").unwrap(), sink }],
+            stores: Vec::new(),
+            config: std::collections::BTreeMap::new(),
+            on_error: OnError::Skip,
+            retries: 0,
+        };
+        assert_eq!(port_of(&stage, 0).map(PortName::as_str), Ok("words"));
+        assert_eq!(port_of(&stage, 1).unwrap_err(), "there is a file of output 1, but stage cut has 1 outputs");
+    }
 }

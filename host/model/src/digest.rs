@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::names::InvalidName;
 
 /// A SHA-256 digest; as text 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -44,6 +44,29 @@ impl Digest {
     }
 }
 
+/// Bytes as pairs of lower-case hexadecimal digits. Of what a segment's hash covers most are digests and tokens: they are written without `fmt`.
+pub(crate) struct Hex<const N: usize>([[u8; 2]; N]);
+
+impl<const N: usize> Hex<N> {
+    /// The digits of these bytes.
+    pub(crate) fn of(bytes: [u8; N]) -> Self {
+        let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + (value - 10) };
+        Self(bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)]))
+    }
+
+    /// The digits as a text.
+    pub(crate) fn as_str(&self) -> &str {
+        // Digits are ASCII; were they not, the empty text is no digest and no token.
+        str::from_utf8(self.0.as_flattened()).unwrap_or_default()
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(Hex::of(self.0).as_str())
+    }
+}
+
 /// Computes a digest piece by piece.
 #[derive(Clone, Default)]
 pub struct Digester(Sha256);
@@ -63,7 +86,7 @@ impl Digester {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(Hex::of(self.0).as_str())
     }
 }
 

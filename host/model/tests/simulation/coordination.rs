@@ -94,14 +94,14 @@ impl Coordination {
         {
             return false;
         }
-        let mut now = (*self.register).clone();
         let moves_claim = claim_node(before) != claim_node(after);
-        if moves_claim && claim_node(&now) != claim_node(before) {
+        if moves_claim && claim_node(&self.register) != claim_node(before) {
             return false;
         }
+        let mut now = (*self.register).clone();
         if moves_claim {
-            let Register { branch, term, generation, attempt, boot, streams, .. } = (**after).clone();
-            now = Register { branch, term, generation, attempt, boot, streams, ..now };
+            let Register { branch, term, generation, attempt, boot, ref streams, .. } = **after;
+            now = Register { branch, term, generation, attempt, boot, streams: streams.clone(), ..now };
         }
         let taken = set(&mut now.latest, &before.latest, &after.latest)
             && set(&mut now.savepoints, &before.savepoints, &after.savepoints)

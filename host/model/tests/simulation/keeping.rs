@@ -14,6 +14,7 @@ use gregor_model::upkeep::{Upkeep, upkeep};
 
 use crate::archive::Content;
 use crate::breaks::Break;
+use crate::coverage::Event;
 use crate::problem::{Delta, TASKS, apply};
 use crate::process::{Collection, Leader, Saving, Then, index_of};
 use crate::starting::{holder, mark};
@@ -79,7 +80,7 @@ impl World {
 
     /// An image of the local store goes into the archive.
     fn take_base(&mut self, (host, at): (usize, usize), leader: &mut Leader) {
-        let (mut segment, mut state) = self.hosts[host].local[at - 2].now().clone();
+        let (mut segment, mut state) = *self.hosts[host].local[at - 2].now();
         let task = &leader.tasks[at];
         if let Some(frozen) = task.frozen.as_ref().filter(|_| self.broken(Break::BaseOfUnconfirmed)) {
             task.confirmed.iter().for_each(|(_, delta)| apply(&mut state, delta));
@@ -102,13 +103,13 @@ impl World {
 
     /// Deltas of links become one; none if they can't be read (any more).
     fn merge(&mut self, at: usize, links: &[Link], leader: &mut Leader) -> Option<()> {
-        let mut merged = Delta::new();
+        let mut merged = Delta::default();
         for delta in links.iter().flat_map(|link| &link.deltas) {
             let Content::Part { deltas, .. } = &**self.archive.read(&delta.part).ok()? else { return None };
-            merged.extend(deltas[usize::try_from(delta.offset).unwrap()].iter());
+            merged.extend(&deltas[usize::try_from(delta.offset).unwrap()]);
         }
         if self.broken(Break::MergeWithoutDeletions) {
-            merged.retain(|_, value| value.is_some());
+            merged.retain(|value| value.is_some());
         }
         let entries = merged.len() as u64;
         let delta: Vec<DeltaHeader> = (entries > 0)
@@ -145,7 +146,7 @@ impl World {
             if !self.holds_job(leader) {
                 return Ok(Fate::Lives);
             }
-            match self.archive.reachable(&self.problem.job, &self.restore_points_of_collection(leader)) {
+            match self.archive.reachable(&self.restore_points_of_collection(leader)) {
                 Ok(reachable) => collection.reachable = Some(reachable),
                 Err(problem) => return self.unreadable(leader, &problem),
             }
@@ -169,7 +170,7 @@ impl World {
         register
     }
 
-    fn garbage(&self, collection: &Collection) -> Vec<String> {
+    fn garbage(&self, collection: &Collection) -> Vec<Rc<str>> {
         let (Some(in_flight), Some(reachable)) = (&collection.in_flight, &collection.reachable) else { return Vec::new() };
         let living = Living { other: None, in_flight: in_flight.clone(), submitted: Submitted::Yes };
         let listed = collection.listed.iter().flatten();
@@ -188,30 +189,32 @@ impl World {
     }
 
     fn delete(&mut self, key: &str) -> Checked {
-        let register = Rc::clone(&self.coordination.register);
-        let reachable = self.truth.reachable(&self.problem, &self.archive, (self.coordination.version, &register))?.clone();
+        let reachable = self.truth.reachable(&self.archive, &self.coordination)?;
         // The one that deletes has been taken out of its host: what is its own, it has listed before it knew what was in flight.
         invariant_6_only_garbage_goes(key, &reachable, holder(self))?;
         self.archive.delete(key);
+        self.truth.seen.saw(Event::Collected);
         Ok(())
     }
 
     /// After the end nobody is at work: one collection leaves what is reachable and nothing else.
     pub(crate) fn collect_all(&mut self) -> Checked {
-        let register = Rc::clone(&self.coordination.register);
-        let reachable = self.archive.reachable(&self.problem.job, &register).map_err(|what| Violation { invariant: 6, what })?;
+        if self.problem.rereads {
+            self.archive.forget();
+        }
+        let reachable = self.archive.reachable(&self.coordination.register).map_err(|what| Violation { invariant: 6, what })?;
         let collection = Collection {
             listed: Some(self.archive.objects.keys().cloned().collect()),
             in_flight: Some(BTreeSet::new()),
-            reachable: Some(reachable.clone()),
+            reachable: Some(Rc::clone(&reachable)),
             garbage: None,
         };
         for key in self.garbage(&collection) {
             self.delete(&key)?;
         }
         let marker = self.problem.keys.marker();
-        let left: BTreeSet<String> = self.archive.objects.keys().filter(|key| **key != marker).cloned().collect();
-        holds(6, left == reachable, || {
+        let left: BTreeSet<String> = self.archive.objects.keys().filter(|key| ***key != *marker).map(ToString::to_string).collect();
+        holds(6, left == *reachable, || {
             format!("after collection: left over {:?}, missing {:?}", left.difference(&reachable), reachable.difference(&left))
         })
     }

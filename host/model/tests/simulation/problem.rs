@@ -2,6 +2,7 @@
 //! and output at any position are a fold over the input. Refuses to know of checkpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use gregor_model::digest::Digest;
@@ -28,10 +29,53 @@ pub(crate) struct Line {
     pub(crate) sum: u64,
 }
 
+/// Keys of records, and producers.
+const KEYS: usize = 5;
+const PRODUCERS: usize = 2;
+
+/// Values by key and producer. A list and not a map: worlds copy them all the time.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Table<V>([Option<V>; KEYS * PRODUCERS]);
+
 /// What the second stage keeps: a sum for each key and producer, whose records are in order; so it depends on no interleaving of producers.
-pub(crate) type State = BTreeMap<(u8, u8), u64>;
+pub(crate) type State = Table<u64>;
 /// Changes of a state; none is a deletion.
-pub(crate) type Delta = BTreeMap<(u8, u8), Option<u64>>;
+pub(crate) type Delta = Table<Option<u64>>;
+
+impl<V: Copy> Table<V> {
+    const fn place((key, producer): (u8, u8)) -> usize {
+        key as usize * PRODUCERS + producer as usize
+    }
+
+    pub(crate) const fn get(&self, key: (u8, u8)) -> Option<V> {
+        self.0[Self::place(key)]
+    }
+
+    pub(crate) const fn set(&mut self, key: (u8, u8), value: Option<V>) {
+        self.0[Self::place(key)] = value;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
+    /// Takes over what another one has.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine = theirs.or(*mine));
+    }
+
+    /// Keeps what is wanted.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(V) -> bool) {
+        self.0.iter_mut().for_each(|value| *value = value.filter(|&value| wanted(value)));
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for Table<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = self.0.iter().enumerate().filter_map(|(place, value)| Some(((place / PRODUCERS, place % PRODUCERS), value.as_ref()?)));
+        f.debug_map().entries(known).finish()
+    }
+}
 
 /// The four tasks: two of each stage.
 pub(crate) const TASKS: [TaskId; 4] = [
@@ -52,6 +96,9 @@ pub(crate) struct Problem {
     pub(crate) stream: StreamName,
     pub(crate) store: StoreName,
     pub(crate) input: [Vec<Record>; 2],
+    pub(crate) length: Length,
+    /// Whether everything is read again in the end, whatever is known of it.
+    pub(crate) rereads: bool,
     /// Bytes that an entry of a delta counts for: with many, bases fall due; with few, merges.
     pub(crate) entry_bytes: u64,
 }
@@ -65,25 +112,53 @@ impl Problem {
         let files = BTreeMap::from([((0, 0), 2)]);
         let counts = job.tasks(&files).unwrap();
         let keys = JobKeys::new(&job.name, INCARNATION);
+        let length = Length::drawn(random.below(100));
         let mut records = |producer: u8| -> Vec<Record> {
-            let count = 24 + random.below(48);
-            let record = |place: u16| Record { producer, place, key: u8::try_from(random.below(5)).unwrap(), value: 1 + random.next() % 9 };
+            let count = length.records.0 + random.below(length.records.1);
+            let record =
+                |place: u16| Record { producer, place, key: u8::try_from(random.below(KEYS)).unwrap(), value: 1 + random.next() % 9 };
             (0..u16::try_from(count).unwrap()).map(record).collect()
         };
         let input = [records(0), records(1)];
         let entry_bytes = if random.happens(50) { KIB } else { 512 * KIB };
-        Self { job, keys, counts, stream, store, input, entry_bytes }
+        let rereads = random.below(16) == 0;
+        Self { job, keys, counts, stream, store, input, length, rereads, entry_bytes }
     }
 
     /// What the undisturbed run makes of each key and producer, in order.
     pub(crate) fn expected(&self) -> BTreeMap<(u8, u8), Vec<Line>> {
         let mut all = BTreeMap::<_, Vec<Line>>::new();
         for records in &self.input {
-            for line in fold(records).1 {
+            for line in fold(&mut State::default(), records) {
                 all.entry((line.record.key, line.record.producer)).or_default().push(line);
             }
         }
         all
+    }
+}
+
+/// How long a schedule is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Length {
+    /// How often things begin to go wrong.
+    pub(crate) storms: usize,
+    /// Actions until they do no more.
+    pub(crate) storm: usize,
+    /// Of a hundred such actions, those that are trouble.
+    pub(crate) rough: usize,
+    /// Records of a producer, at least, and how many more at most.
+    records: (usize, usize),
+}
+
+impl Length {
+    /// By luck below a hundred. Most are short: many short schedules see more than few long ones in the same time. But chains are merged, streams
+    /// are left for good and names outlive their checkpoints in long ones only.
+    const fn drawn(luck: usize) -> Self {
+        match luck {
+            0..15 => Self { storms: 3, storm: 300, rough: 1, records: (24, 48) },
+            15..50 => Self { storms: 2, storm: 150, rough: 2, records: (10, 16) },
+            _ => Self { storms: 1, storm: 150, rough: 3, records: (4, 12) },
+        }
     }
 }
 
@@ -98,27 +173,20 @@ pub(crate) fn work(before: Option<u64>, record: Record) -> (Option<u64>, Line) {
     (Some(sum).filter(|_| !record.value.is_multiple_of(3)), Line { record, sum })
 }
 
-/// The state and output after these records.
-pub(crate) fn fold(records: &[Record]) -> (State, Vec<Line>) {
-    let mut state = State::new();
+/// Works on records: the output.
+pub(crate) fn fold(state: &mut State, records: &[Record]) -> Vec<Line> {
     let lines = records.iter().map(|&record| {
         let key = (record.key, record.producer);
-        let (after, line) = work(state.remove(&key), record);
-        state.extend(after.map(|sum| (key, sum)));
+        let (after, line) = work(state.get(key), record);
+        state.set(key, after);
         line
     });
-    let lines = lines.collect();
-    (state, lines)
+    lines.collect()
 }
 
 /// Brings changes into a state.
 pub(crate) fn apply(state: &mut State, delta: &Delta) {
-    for (&key, &value) in delta {
-        match value {
-            Some(value) => state.insert(key, value),
-            None => state.remove(&key),
-        };
-    }
+    state.0.iter_mut().zip(delta.0).for_each(|(value, change)| *value = change.unwrap_or(*value));
 }
 
 fn job(stream: &StreamName, store: &StoreName, keep: u32) -> Job {

@@ -28,7 +28,7 @@ pub(crate) struct LocalStore {
 
 impl LocalStore {
     pub(crate) fn empty() -> Self {
-        Self { marker: None, states: vec![(None, State::new())] }
+        Self { marker: None, states: vec![(None, State::default())] }
     }
 
     pub(crate) fn now(&self) -> &(Option<Digest>, State) {
@@ -138,7 +138,7 @@ pub(crate) struct Current {
     pub(crate) created_at_ms: u64,
     pub(crate) groups: Vec<SavedGroup>,
     pub(crate) runs: Vec<PublishedRun>,
-    pub(crate) manifest: Option<Manifest>,
+    pub(crate) manifest: Option<Rc<Manifest>>,
     pub(crate) object: Option<ObjectRef>,
     pub(crate) kept: (Vec<BaseEntry>, Vec<SavedMerges>),
 }
@@ -160,10 +160,10 @@ pub(crate) enum Then {
 /// A collection under way.
 #[derive(Default)]
 pub(crate) struct Collection {
-    pub(crate) listed: Option<Vec<String>>,
+    pub(crate) listed: Option<Vec<Rc<str>>>,
     pub(crate) in_flight: Option<BTreeSet<String>>,
-    pub(crate) reachable: Option<BTreeSet<String>>,
-    pub(crate) garbage: Option<Vec<String>>,
+    pub(crate) reachable: Option<Rc<BTreeSet<String>>>,
+    pub(crate) garbage: Option<Vec<Rc<str>>>,
 }
 
 /// A process that holds the job, or is about to.
@@ -248,6 +248,12 @@ impl Leader {
     /// Whether every task has ended in the confirmed manifest.
     pub(crate) fn all_ended(&self, counts: &[u32]) -> bool {
         (0_u16..).zip(counts).all(|(stage, &count)| self.history.stage_ended(stage, count))
+    }
+
+    /// Whether a task is to freeze and can: not while its last segment still waits to be applied.
+    pub(crate) fn may_freeze(&self, at: usize) -> bool {
+        let task = &self.tasks[at];
+        self.flights[at] == Flight::Asked && task.frozen.is_none() && task.confirmed.is_none() && self.stalled != Some(at)
     }
 
     pub(crate) fn next_part(&mut self) -> u64 {

@@ -16,6 +16,7 @@ use gregor_model::snapshot::Pages;
 use crate::archive;
 use crate::breaks::Break;
 use crate::coordination::Intent;
+use crate::coverage::Event;
 use crate::problem::{INCARNATION, TASKS, every_task};
 use crate::process::{Current, Flight, Leader, index_of};
 use crate::starting::show;
@@ -27,25 +28,90 @@ type Fated = Result<Fate, Violation>;
 /// Every how many manifests a full one is written: far fewer than in earnest, so that schedules see some.
 const FULL_EVERY: u64 = 4;
 
+/// Deeds, each as often as it is wanted.
+const DEEDS: usize = 21;
+/// Deeds drawn for a step, until one is possible. A step that does nothing shows nothing, but time must pass without any now and then.
+const DRAWS_MAX: usize = 8;
+
+/// What a process whose tasks run can do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Work,
+    Freeze,
+    Save,
+    Put,
+    Judge,
+    Apply,
+    Keep,
+    Show,
+    Collect,
+}
+
+impl Deed {
+    const fn drawn(luck: usize) -> Self {
+        match luck {
+            0..2 => Self::Work,
+            2..5 => Self::Freeze,
+            5..8 => Self::Save,
+            8..11 => Self::Put,
+            11..15 => Self::Judge,
+            15 | 16 => Self::Apply,
+            17 | 18 => Self::Keep,
+            19 => Self::Show,
+            _ => Self::Collect,
+        }
+    }
+}
+
 impl World {
     /// One step of a process whose tasks run.
     pub(crate) fn running(&mut self, host: usize, leader: &mut Leader) -> Fated {
-        match self.random.below(24) {
-            0..6 => return self.work(host, leader),
-            6..9 => return self.freeze_one(leader),
-            9..12 => {
+        for _ in 0..DRAWS_MAX {
+            let deed = Deed::drawn(self.random.below(DEEDS));
+            if self.is_possible(deed, leader) {
+                return self.perform_deed(deed, (host, leader));
+            }
+        }
+        Ok(Fate::Lives)
+    }
+
+    /// Whether a deed would change anything, as far as can be seen without doing it.
+    fn is_possible(&self, deed: Deed, leader: &Leader) -> bool {
+        let broken_base = self.broken(Break::BaseOfUnconfirmed);
+        match deed {
+            Deed::Work => (0..TASKS.len()).any(|at| self.has_work(at, leader)),
+            Deed::Freeze => (0..TASKS.len()).any(|at| leader.may_freeze(at)),
+            Deed::Save => leader.tasks.iter().any(|task| task.frozen.as_ref().is_some_and(|frozen| !frozen.taken)),
+            Deed::Put => !leader.saving.is_empty(),
+            Deed::Judge => match leader.phase {
+                Phase::Idle | Phase::Saving(_) => true,
+                Phase::Sealing(_) => leader.current.object.is_none(),
+                Phase::Creating(_) | Phase::Confirming(_) | Phase::Aborting(_) => false,
+            },
+            Deed::Apply => leader.tasks.iter().any(|task| task.confirmed.is_some()),
+            Deed::Keep => broken_base || leader.busy.values().any(Option::is_some),
+            Deed::Show => !leader.releasing.is_empty() || !leader.success && leader.all_ended(&self.problem.counts),
+            Deed::Collect => leader.collection.is_some(),
+        }
+    }
+
+    fn perform_deed(&mut self, deed: Deed, (host, leader): (usize, &mut Leader)) -> Fated {
+        match deed {
+            Deed::Work => return self.work(host, leader),
+            Deed::Freeze => return self.freeze_one(leader),
+            Deed::Save => {
                 self.save_some((host, leader));
                 return self.look_at_stores(host);
             }
-            12..15 => return self.put_one(leader),
-            15..19 => return self.judge(host, leader),
-            19 => {
+            Deed::Put => return self.put_one(leader),
+            Deed::Judge => return self.judge(host, leader),
+            Deed::Apply => {
                 self.apply_one(host, leader);
                 return self.look_at_stores(host);
             }
-            20 | 21 => self.keep_one(host, leader),
-            22 => return self.show_one(host, leader),
-            _ => return self.collect_one(leader),
+            Deed::Keep => self.keep_one(host, leader),
+            Deed::Show => return self.show_one(host, leader),
+            Deed::Collect => return self.collect_one(leader),
         }
         Ok(Fate::Lives)
     }
@@ -160,8 +226,11 @@ impl World {
 
     /// An offer arrives. The same one may come twice, and late: sealing judges it.
     pub(crate) fn take_offer(&mut self, (host, attempt): (usize, u64), group: SavedGroup, leader: &mut Leader) -> Fated {
-        if attempt != leader.attempt.0 && !self.broken(Break::TakeStaleAttempt) {
-            return Ok(Fate::Lives);
+        if attempt != leader.attempt.0 {
+            self.truth.seen.saw(Event::StaleOffer);
+            if !self.broken(Break::TakeStaleAttempt) {
+                return Ok(Fate::Lives);
+            }
         }
         self.note(|| format!("host {host} is offered {:?}", group.segments.iter().map(|saved| saved.header.origin()).collect::<Vec<_>>()));
         let offered: Vec<_> = group.segments.iter().map(|saved| (index_of(saved.header.task), saved.hash)).collect();
@@ -194,17 +263,18 @@ impl World {
             merges: merges.clone(),
         };
         leader.current.groups = std::mem::take(&mut leader.saved);
-        let mut history = leader.history.clone();
+        let mut careless = None;
         if self.broken(Break::ForgetParent) {
+            let history = careless.insert(leader.history.clone());
             for offer in leader.current.groups.iter().flat_map(|group| &group.segments) {
-                if judge(&history, offer) != Verdict::Taken
+                if judge(history, offer) != Verdict::Taken
                     && let (Some(known), Some(parent)) = (history.tasks.get_mut(&offer.header.task), offer.header.parent)
                 {
                     known.segment = parent;
                 }
             }
         }
-        let sealed = seal(&history, &self.problem.job, sealing, &leader.current.groups);
+        let sealed = seal(careless.as_ref().unwrap_or(&leader.history), &self.problem.job, sealing, &leader.current.groups);
         let Ok((mut manifest, runs)) = sealed else { return Ok(Fate::Dies) };
         if self.broken(Break::BaseOfUnconfirmed) {
             manifest.bases.clone_from(&bases);
@@ -216,26 +286,25 @@ impl World {
             show(&mut leader.visible, self.archive.runs(&runs).unwrap_or_default());
         }
         (leader.current.kept, leader.current.runs) = ((bases, merges), runs);
-        leader.current.manifest = Some(manifest);
+        leader.current.manifest = Some(Rc::new(manifest));
         Ok(Fate::Lives)
     }
 
     /// Writes the manifest, with pages where it is to be a full one.
     fn put_manifest(&mut self, leader: &mut Leader) -> Fated {
-        let (Some(mut manifest), Some((term, _))) = (leader.current.manifest.clone(), leader.claim) else { return Ok(Fate::Dies) };
+        let (Some(manifest), Some((term, _))) = (&mut leader.current.manifest, leader.claim) else { return Ok(Fate::Dies) };
         if leader.since_full + 1 >= FULL_EVERY && manifest.full.is_none() {
             let sha256 = self.archive.digest();
             let pages = ObjectRef { key: self.problem.keys.page(term, sha256), sha256 };
             let made = Pages::of(&leader.history);
-            manifest.full = Some(Full { tasks: vec![pages.clone()], parts: Vec::new(), heads: made.heads.clone() });
-            leader.current.manifest = Some(manifest.clone());
+            Rc::make_mut(manifest).full = Some(Full { tasks: vec![pages.clone()], parts: Vec::new(), heads: made.heads.clone() });
             leader.in_flight.insert(pages.key.clone());
             self.archive.create(&pages, &Rc::new(archive::Content::Pages(made))).ok();
             return Ok(Fate::Lives);
         }
         let object = ObjectRef { key: self.problem.keys.manifest(manifest.number, term, 0), sha256: self.archive.digest() };
         leader.in_flight.insert(object.key.clone());
-        let content = Rc::new(archive::Content::Manifest(Box::new(manifest)));
+        let content = Rc::new(archive::Content::Manifest(Rc::clone(manifest)));
         match self.archive.create(&object, &content) {
             Ok(()) => {
                 leader.current.object = Some(object);
@@ -305,7 +374,7 @@ impl World {
         if !leader.success && leader.all_ended(&self.problem.counts) {
             self.sweep(leader.attempt);
             leader.success = true;
-            let hidden = self.folder.keys().any(|name| name.starts_with("._"));
+            let hidden = self.folder.names().any(|name| name.starts_with("._"));
             holds(4, !hidden || self.weather == Weather::Foul, || "a temporary file is left beside _SUCCESS".to_owned())?;
         }
         Ok(Fate::Lives)

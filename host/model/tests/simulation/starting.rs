@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 
-use gregor_model::digest::Digest;
 use gregor_model::manifest::{Full, Manifest, ManifestRef, ObjectRef, Release};
 use gregor_model::names::{Attempt, Boot, CheckpointNumber, Incarnation};
 use gregor_model::recovery::{Held, LocalStore as Judged, OnDisk, ReleaseMove, local_store, release};
@@ -12,10 +11,11 @@ use gregor_model::segment::{OnEnd, Position};
 use gregor_model::snapshot::Pages;
 use gregor_model::start::Begin;
 
-use crate::archive::Content;
+use crate::archive::{Content, Records};
 use crate::breaks::Break;
 use crate::coordination::{Evidence, Intent, Multi, after, evidence};
-use crate::problem::{INCARNATION, State, TASKS};
+use crate::coverage::Event;
+use crate::problem::{Delta, INCARNATION, TASKS};
 use crate::process::{Leader, LocalStore, Op, Stage, Task};
 use crate::truth::{Violation, holds, position_of};
 use crate::world::{Fate, Message, World};
@@ -86,10 +86,10 @@ impl World {
     fn send(&mut self, host: usize, leader: &mut Leader) -> Fated {
         let register = Rc::clone(&self.coordination.register);
         let ballot = self.hosts[host].ballot.filter(|&ballot| self.coordination.has_ballot(ballot));
-        let Some(op) = leader.op.clone() else { return Ok(Fate::Lives) };
+        let Some(op) = &leader.op else { return Ok(Fate::Lives) };
         if op.sent {
             match evidence(&register, &op.intent) {
-                Evidence::There => return self.done((host, leader), &op.intent, &register),
+                Evidence::There => return self.done((host, leader), &register),
                 Evidence::Lost => return Ok(Fate::Dies),
                 Evidence::Absent => {}
             }
@@ -121,13 +121,13 @@ impl World {
 
     /// An answer arrives.
     pub(crate) fn answer(&mut self, (host, id, took): (usize, u64, bool), leader: &mut Leader) -> Fated {
-        match leader.op.clone() {
+        match &mut leader.op {
             Some(op) if op.id == id && took => {
                 let register = Rc::clone(&self.coordination.register);
-                self.done((host, leader), &op.intent, &register)
+                self.done((host, leader), &register)
             }
             Some(op) if op.id == id => {
-                leader.op = Some(Op { waits: false, ..op });
+                op.waits = false;
                 Ok(Fate::Lives)
             }
             _ => Ok(Fate::Lives),
@@ -135,8 +135,8 @@ impl World {
     }
 
     /// A write took effect.
-    fn done(&mut self, (host, leader): (usize, &mut Leader), intent: &Intent, register: &Register) -> Fated {
-        leader.op = None;
+    fn done(&mut self, (host, leader): (usize, &mut Leader), register: &Register) -> Fated {
+        let Some(Op { intent, .. }) = leader.op.take() else { return Ok(Fate::Lives) };
         match (intent, leader.stage) {
             (Intent::Begin(_), _) if register.boot != leader.boot => return Ok(Fate::Dies),
             (Intent::Begin(_), _) => {
@@ -150,11 +150,11 @@ impl World {
             (Intent::Abort(_), Stage::Running) => return self.decided(leader),
             (Intent::Abort(_), _) => leader.undecided = None,
             (Intent::Create { number, .. }, Stage::BackCreating(to)) => {
-                leader.created = *number;
+                leader.created = number;
                 leader.stage = Stage::BackSealing(to);
             }
-            (Intent::Create { number, .. }, _) => return self.created(*number, leader),
-            (Intent::Confirm { number, .. }, _) => return self.take_confirmed(*number, (host, leader)),
+            (Intent::Create { number, .. }, _) => return self.created(number, leader),
+            (Intent::Confirm { number, .. }, _) => return self.take_confirmed(number, (host, leader)),
             (Intent::GoBack { .. }, _) => {
                 self.wanted = None;
                 return Ok(Fate::Dies);
@@ -183,7 +183,7 @@ impl World {
         }
         if let Some(latest) = &leader.latest {
             match self.archive.load(latest) {
-                Ok((history, _, since_full)) => (leader.history, leader.since_full) = (history, since_full),
+                Ok(loaded) => (leader.history, leader.since_full) = (loaded.history.clone(), loaded.since_full),
                 Err(problem) => return self.unreadable(leader, &problem),
             }
         }
@@ -203,7 +203,7 @@ impl World {
     fn newest_manifest(&self) -> Option<ManifestRef> {
         let manifests = self.archive.objects.iter().filter_map(|(key, (sha256, content))| match &**content {
             Content::Manifest(manifest) => {
-                Some(ManifestRef { number: manifest.number, object: ObjectRef { key: key.clone(), sha256: *sha256 } })
+                Some(ManifestRef { number: manifest.number, object: ObjectRef { key: key.to_string(), sha256: *sha256 } })
             }
             _ => None,
         });
@@ -226,7 +226,7 @@ impl World {
     pub(crate) fn sweep(&mut self, attempt: Attempt) {
         let everything = self.broken(Break::SweepEverything);
         self.folder
-            .retain(|name, _| !(gregor_model::segment::is_leftover(name, INCARNATION, attempt) || everything && name.starts_with("._")));
+            .retain(|name| !(gregor_model::segment::is_leftover(name, INCARNATION, attempt) || everything && name.starts_with("._")));
     }
 
     /// Gives an output file its final name.
@@ -238,8 +238,9 @@ impl World {
         };
         match release(on_disk(&open.temporary), on_disk(&open.name)) {
             ReleaseMove::Rename => {
+                self.truth.seen.saw(Event::Released);
                 let file = self.folder.remove(&open.temporary);
-                self.folder.extend(file.map(|file| (open.name.clone(), file)));
+                file.into_iter().for_each(|file| self.folder.insert(&open.name, file));
             }
             ReleaseMove::Done => drop(self.folder.remove(&open.temporary)),
             ReleaseMove::Stop(_) | ReleaseMove::Lost => {
@@ -247,7 +248,7 @@ impl World {
             }
         }
         leader.performed.insert((open.task, open.output, open.name.clone()));
-        self.truth.invariant_4_committed_files_are_there(&self.folder)?;
+        self.truth.invariant_4_committed_files_are_there(&mut self.folder)?;
         Ok(Fate::Lives)
     }
 
@@ -265,7 +266,7 @@ impl World {
                 position,
                 on_end: known.map_or(OnEnd::Open, |known| known.header.inputs[0].on_end),
                 changed: false,
-                active: std::collections::BTreeMap::new(),
+                active: Delta::default(),
                 lines: Vec::new(),
                 runs: [Vec::new(), Vec::new()],
                 frozen: None,
@@ -299,17 +300,21 @@ impl World {
             held.branch = leader.branch;
         }
         let from = match local_store(held, (INCARNATION, leader.branch), (base, chain)) {
-            Judged::Resume { from } => from,
+            Judged::Resume { from } => {
+                self.truth.seen.saw_many(Event::Resumed, usize::from(known.is_some()));
+                from
+            }
             Judged::Wipe => {
-                let state = self.archive.base(&leader.history, id)?;
+                self.truth.seen.saw_many(Event::Wiped, usize::from(known.is_some()));
+                let state = self.archive.base(base)?;
                 let store = &mut self.hosts[host].local[partition];
                 *store = LocalStore::empty();
                 store.states.extend(base.map(|base| (Some(base.segment), state)));
                 0
             }
         };
-        let begin = self.hosts[host].local[partition].now().clone();
-        let states = self.archive.state(&leader.history, id, (begin.1, from))?;
+        let (_, begin) = *self.hosts[host].local[partition].now();
+        let states = self.archive.states(chain.get(from..).unwrap_or_default(), begin)?;
         let store = &mut self.hosts[host].local[partition];
         if !states.is_empty() {
             store.states.extend(states.into_iter().map(|(segment, state)| (Some(segment), state)));
@@ -324,14 +329,14 @@ impl World {
         let old = self.archive.load(&to);
         let latest = leader.latest.as_ref().map(|latest| self.archive.load(latest)).transpose();
         let (old, latest) = match (old, latest) {
-            (Ok(old), Ok(latest)) => (old.0, latest.map(|latest| latest.0).unwrap_or_default()),
+            (Ok(old), Ok(latest)) => (old, latest),
             (Err(problem), _) | (_, Err(problem)) => return self.unreadable(leader, &problem),
         };
         let Some((term, _)) = leader.claim else { return Ok(Fate::Dies) };
         let number = leader.created;
         let pages = ObjectRef { sha256: self.archive.digest(), key: String::new() };
         let pages = ObjectRef { key: self.problem.keys.page(term, pages.sha256), ..pages };
-        let made = Pages::of(&old);
+        let made = Pages::of(&old.history);
         let full = Full { tasks: vec![pages.clone()], parts: Vec::new(), heads: made.heads.clone() };
         let branch = if self.broken(Break::GoBackOnBranch) { leader.branch } else { leader.branch.next() };
         let manifest = Manifest {
@@ -346,17 +351,17 @@ impl World {
             segments: Vec::new(),
             parts: Vec::new(),
             left_out: Vec::new(),
-            releases: latest.releases,
+            releases: latest.map(|latest| latest.history.releases.clone()).unwrap_or_default(),
             bases: Vec::new(),
             merges: Vec::new(),
             times: None,
         };
         let object = ObjectRef { key: self.problem.keys.manifest(number, term, 0), sha256: self.archive.digest() };
         let created = self.archive.create(&pages, &Rc::new(Content::Pages(made)));
-        let created = created.and_then(|()| self.archive.create(&object, &Rc::new(Content::Manifest(Box::new(manifest)))));
+        let created = created.and_then(|()| self.archive.create(&object, &Rc::new(Content::Manifest(Rc::new(manifest)))));
         holds(1, created.is_ok(), || format!("a return can't be written: {created:?}"))?;
         let mut streams = self.coordination.register.streams.clone();
-        streams.iter_mut().for_each(|stream| self.renew(stream, &old));
+        streams.iter_mut().for_each(|stream| self.renew(stream, &old.history));
         self.order(leader, Intent::GoBack { number, manifest: object, streams });
         leader.stage = Stage::BackConfirming;
         Ok(Fate::Lives)
@@ -375,18 +380,15 @@ impl World {
 
 /// The store is flushed, and says what it holds at least.
 pub(crate) fn mark(store: &mut LocalStore, leader: &Leader) {
-    let (segment, state): (Option<Digest>, State) = store.now().clone();
+    let (segment, state) = *store.now();
     store.marker = segment.map(|segment| Held { incarnation: INCARNATION, branch: leader.branch, segment });
     store.states = vec![(segment, state)];
 }
 
 /// Shows runs to their readers.
-pub(crate) fn show(
-    visible: &mut [std::collections::BTreeMap<u64, crate::problem::Record>; 2],
-    runs: Vec<(u32, u64, Vec<crate::problem::Record>)>,
-) {
+pub(crate) fn show(visible: &mut [std::collections::BTreeMap<u64, crate::problem::Record>; 2], runs: Vec<Records<'_>>) {
     for (partition, first, records) in runs {
-        visible[usize::try_from(partition).unwrap()].extend((first..).zip(records));
+        visible[usize::try_from(partition).unwrap()].extend((first..).zip(records.iter().copied()));
     }
 }
 

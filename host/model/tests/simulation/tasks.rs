@@ -13,10 +13,12 @@ use gregor_model::segment::{
 
 use crate::archive::Content;
 use crate::breaks::Break;
+use crate::coverage::Event;
+use crate::folder::File;
 use crate::problem::{INCARNATION, Record, TASKS, apply, partition_of, work};
 use crate::process::{Flight, Frozen, Leader, Saving, Task, Then};
 use crate::starting::mark;
-use crate::truth::{File, Violation};
+use crate::truth::Violation;
 use crate::world::{Fate, Message, Weather, World};
 
 type Fated = Result<Fate, Violation>;
@@ -54,7 +56,9 @@ impl World {
 
     /// A task works on a batch, or learns that its input has ended.
     pub(crate) fn work(&mut self, host: usize, leader: &mut Leader) -> Fated {
-        let at = self.random.below(TASKS.len());
+        let first = self.random.below(TASKS.len());
+        let mut turns = (0..TASKS.len()).map(|turn| (first + turn) % TASKS.len());
+        let Some(at) = turns.find(|&at| self.has_work(at, leader)) else { return Ok(Fate::Lives) };
         for _ in 0..=self.random.below(BATCH) {
             let Some(record) = self.next_record(at, leader) else { break };
             if leader.tasks[at].id.stage == 1 && self.holds_job(leader) {
@@ -70,10 +74,10 @@ impl World {
             let key = (record.key, record.producer);
             let layers =
                 [Some(&task.active), task.frozen.as_ref().map(|frozen| &frozen.delta), task.confirmed.as_ref().map(|(_, delta)| delta)];
-            let known = layers.into_iter().flatten().find_map(|layer| layer.get(&key).copied());
-            let before = known.unwrap_or_else(|| self.hosts[host].local[at - 2].now().1.get(&key).copied());
+            let known = layers.into_iter().flatten().find_map(|layer| layer.get(key));
+            let before = known.unwrap_or_else(|| self.hosts[host].local[at - 2].now().1.get(key));
             let (after, line) = work(before, record);
-            task.active.insert(key, after);
+            task.active.set(key, Some(after));
             task.lines.push(line);
         }
         let ends = leader.tasks[at].on_end != OnEnd::Done && self.next_record(at, leader).is_none() && self.is_at_end(at, leader);
@@ -87,12 +91,8 @@ impl World {
     /// A task obeys the order to freeze: unless its last segment still waits to be applied.
     pub(crate) fn freeze_one(&mut self, leader: &mut Leader) -> Fated {
         let first = self.random.below(TASKS.len());
-        let may = |at: &usize| {
-            let task = &leader.tasks[*at];
-            let free = task.frozen.is_none() && task.confirmed.is_none() && leader.stalled != Some(*at);
-            leader.flights[*at] == Flight::Asked && free
-        };
-        let Some(at) = (0..TASKS.len()).map(|turn| (first + turn) % TASKS.len()).find(may) else { return Ok(Fate::Lives) };
+        let mut turns = (0..TASKS.len()).map(|turn| (first + turn) % TASKS.len());
+        let Some(at) = turns.find(|&at| leader.may_freeze(at)) else { return Ok(Fate::Lives) };
         let task = &leader.tasks[at];
         if !task.changed {
             leader.flights[at] = Flight::None;
@@ -161,10 +161,10 @@ impl World {
             }
             frozen.taken = true;
             for file in &frozen.header.files {
-                self.folder.insert(file.temporary.clone(), File { digest: file.sha256, lines: frozen.lines.clone() });
+                self.folder.insert(&file.temporary, File { digest: file.sha256, lines: frozen.lines.clone() });
             }
             let places = frozen.header.delta.iter().map(|_| {
-                deltas.push(frozen.delta.clone());
+                deltas.push(frozen.delta);
                 deltas.len() as u64 - 1
             });
             segments.push(SavedSegment { hash: frozen.hash, header: frozen.header.clone(), deltas: places.collect() });
@@ -176,7 +176,7 @@ impl World {
             }
             if self.broken == Some(Break::ApplyBeforeConfirm) && at >= 2 {
                 let store = &mut self.hosts[host].local[at - 2];
-                let mut state = store.now().1.clone();
+                let mut state = store.now().1;
                 apply(&mut state, &frozen.delta);
                 store.states.push((Some(frozen.hash), state));
             }
@@ -216,6 +216,7 @@ impl World {
                 return Ok(Fate::Dies);
             }
             if luck < 16 {
+                self.truth.seen.saw(Event::FailedPut);
                 saving.failures += 1;
                 return Ok(if saving.failures >= TRIES { Fate::Dies } else { Fate::Lives });
             }
@@ -233,7 +234,7 @@ impl World {
         for at in 2..TASKS.len() {
             if let Some((segment, delta)) = leader.tasks[at].confirmed.take() {
                 let store = &mut self.hosts[host].local[at - 2];
-                let mut state = store.now().1.clone();
+                let mut state = store.now().1;
                 apply(&mut state, &delta);
                 store.states.push((Some(segment), state));
                 if self.random.happens(15) {

@@ -14,13 +14,14 @@ use gregor_model::start::Begin;
 use crate::archive::{Archive, Content};
 use crate::breaks::Break;
 use crate::coordination::{Coordination, Multi};
+use crate::coverage::Event;
+use crate::folder::Folder;
 use crate::problem::{INCARNATION, Problem};
 use crate::process::{Flight, Host, Leader, Stage};
 use crate::random::Random;
-use crate::truth::{Change, Checked, Folder, Truth, holds, invariant_5_only_the_holder_writes};
+use crate::truth::{Change, Checked, Truth, holds, invariant_5_only_the_holder_writes};
 
-/// Actions of a schedule while things go wrong, and after; and those that are shown when it fails.
-const DISTURBED: usize = 1_600;
+/// Actions of a schedule after things have gone wrong; and those that are shown when it fails.
 const HEALED_MAX: usize = 20_000;
 const SHOWN: usize = 40;
 /// Messages on their way, at most.
@@ -79,7 +80,7 @@ impl World {
     pub(crate) fn new(seed: u64, broken: Option<Break>) -> Self {
         let mut random = Random::new(seed);
         let problem = Problem::new(&mut random);
-        let mut archive = Archive::default();
+        let mut archive = Archive::new(&problem.job);
         let spec = ObjectRef { key: problem.keys.spec(Digest([7; 32])), sha256: Digest([7; 32]) };
         for object in [spec.clone(), ObjectRef { key: problem.keys.marker(), sha256: Digest([8; 32]) }] {
             archive.create(&object, &Rc::new(Content::Document)).unwrap();
@@ -95,11 +96,11 @@ impl World {
             problem,
             coordination: Coordination::new(register),
             archive,
-            folder: Folder::new(),
+            folder: Folder::default(),
             hosts: (0..hosts).map(|_| Host::new()).collect(),
             wire: Vec::new(),
             truth: Truth::default(),
-            weather: Weather::Foul,
+            weather: Weather::Fair,
             now: 1_000_000,
             ops: 0,
             boots: 0,
@@ -111,10 +112,11 @@ impl World {
 
     /// Runs a schedule to its end.
     pub(crate) fn run(&mut self) -> Checked {
-        for _ in 0..DISTURBED {
-            if !self.finished {
-                self.act()?;
-            }
+        for _ in 0..self.problem.length.storms {
+            // The job is caught anywhere in its life, also before it begins.
+            let calm = self.random.below(2 * self.problem.length.storm);
+            self.pass(Weather::Fair, calm)?;
+            self.pass(Weather::Foul, self.problem.length.storm)?;
         }
         self.heal();
         for _ in 0..HEALED_MAX {
@@ -124,6 +126,17 @@ impl World {
             self.act()?;
         }
         holds(0, false, || "the job does not come to its end".to_owned())
+    }
+
+    fn pass(&mut self, weather: Weather, actions: usize) -> Checked {
+        self.weather = weather;
+        for _ in 0..actions {
+            if self.finished {
+                break;
+            }
+            self.act()?;
+        }
+        Ok(())
     }
 
     /// The last actions, the newest last.
@@ -159,20 +172,21 @@ impl World {
 
     fn act(&mut self) -> Checked {
         self.now += 20 + self.random.next() % 300;
+        let rough = 100 - self.problem.length.rough;
         match (self.random.below(100), self.weather) {
-            (0..30, _) => self.deliver(),
-            (99.., Weather::Foul) => {
+            (0..30, _) if !self.wire.is_empty() => self.deliver(),
+            (95..97, Weather::Foul) => self.ask(),
+            (luck, Weather::Foul) if luck >= rough => {
                 self.trouble();
                 Ok(())
             }
-            (97..99, Weather::Foul) => self.ask(),
-            (94..97, _) => {
+            (92..95, _) => {
                 self.expire(Weather::Fair);
                 Ok(())
             }
             _ => {
                 // Those that only wait for the job need few turns.
-                let at_work = self.hosts.iter().position(|host| host.leader.is_some() && !host.paused).filter(|_| self.random.happens(50));
+                let at_work = self.hosts.iter().position(|host| host.leader.is_some() && !host.paused).filter(|_| self.random.happens(70));
                 let host = at_work.unwrap_or_else(|| self.random.below(self.hosts.len()));
                 self.turn(host)
             }
@@ -194,16 +208,20 @@ impl World {
         let again = luck < 8 && self.wire.len() < WIRE_MAX;
         let (_, message) = if again { self.wire[at].clone() } else { self.wire.swap_remove(at) };
         if again {
+            self.truth.seen.saw(Event::Doubled);
             // Its double comes much later, as a write that a library sends again, or an offer that nobody seemed to have heard.
             self.wire[at].0 = self.now + self.random.next() % 15_000;
         }
         if luck >= 94 && !matches!(message, Message::Offer { .. }) {
+            self.truth.seen.saw(Event::Lost);
             self.note(|| "a message is lost".to_owned());
             return Ok(());
         }
         match message {
             Message::Write { host, boot, op, ballot, multi } => {
-                let took = self.coordination.is_in_order(boot, op) && self.write(ballot, &multi)?;
+                let in_order = self.coordination.is_in_order(boot, op);
+                self.truth.seen.saw_many(Event::OutOfOrder, usize::from(!in_order));
+                let took = in_order && self.write(ballot, &multi)?;
                 self.note(|| format!("the write {op} of host {host} arrives, took: {took}; {:?}", self_state(&multi)));
                 self.post(Message::Answer { host, boot, op, took });
                 Ok(())
@@ -228,7 +246,7 @@ impl World {
             allowed?;
             let change = Change { before: &before, after: &self.coordination.register };
             self.truth.observe(&self.problem, (&self.archive, &self.folder), &change)?;
-            self.truth.invariant_4_committed_files_are_there(&self.folder)?;
+            self.truth.invariant_4_committed_files_are_there(&mut self.folder)?;
         }
         Ok(took)
     }
@@ -271,6 +289,8 @@ impl World {
     /// One step of a host.
     fn turn(&mut self, host: usize) -> Checked {
         if self.hosts[host].paused {
+            // Most sleep until another process has the job, and wake up in the middle of what they did.
+            self.hosts[host].paused = !self.random.happens(4);
             return Ok(());
         }
         let Some(boot) = self.hosts[host].process else {
@@ -321,7 +341,7 @@ impl World {
         known.ballot = None;
         known.paused = false;
         for store in &mut known.local {
-            let left = 1 + self.random.below(store.states.len());
+            let left = if self.random.happens(50) { store.states.len() } else { 1 + self.random.below(store.states.len()) };
             store.states.truncate(left);
         }
     }
@@ -334,19 +354,25 @@ impl World {
         let host = starting.unwrap_or_else(|| self.random.below(self.hosts.len()));
         match self.random.below(8) {
             0 | 1 => {
+                self.truth.seen.saw(Event::Killed);
                 self.note(|| format!("host {host} is killed"));
                 self.die(host);
             }
             2 => {
+                self.truth.seen.saw(Event::DiskLost);
                 self.note(|| format!("host {host} is killed and its disk lost"));
                 self.die(host);
                 self.hosts[host].local = [crate::process::LocalStore::empty(), crate::process::LocalStore::empty()];
             }
             3 | 4 => {
                 self.hosts[host].paused = self.hosts[host].process.is_some() && !self.hosts[host].paused;
+                self.truth.seen.saw_many(Event::Paused, usize::from(self.hosts[host].paused));
                 self.note(|| format!("host {host} is paused, or goes on"));
             }
-            5 => self.hosts[host].clock_off_ms = 500_000 - i64::try_from(self.random.below(1_000_000)).unwrap(),
+            5 => {
+                self.truth.seen.saw(Event::ClockJumped);
+                self.hosts[host].clock_off_ms = 500_000 - i64::try_from(self.random.below(1_000_000)).unwrap();
+            }
             _ => self.expire(Weather::Foul),
         }
     }
@@ -360,8 +386,9 @@ impl World {
         let ballot = self.coordination.ballots[at];
         let lives = self.hosts[ballot.host].process == Some(ballot.boot) && self.hosts[ballot.host].ballot == Some(ballot.id);
         // Who sleeps longer than its session lasts is taken for dead.
-        let lives = lives && !self.hosts[ballot.host].paused;
-        if !lives || weather == Weather::Foul {
+        let awake = lives && !self.hosts[ballot.host].paused;
+        if !awake || weather == Weather::Foul {
+            self.truth.seen.saw_many(Event::Expired, usize::from(lives));
             self.coordination.ballots.remove(at);
             self.note(|| format!("the session of host {} expires", ballot.host));
         }
@@ -378,7 +405,7 @@ impl World {
         let name = SavepointName::new(format!("s{}", self.random.below(2))).unwrap();
         let mut after = (*self.coordination.register).clone();
         match self.random.below(5) {
-            0 | 1 if self.wanted.is_none() && self.truth.confirmed[0] > 2 && self.truth.confirmed[1] < 3 => {
+            0 | 1 if self.wanted.is_none() && self.truth.seen.of(Event::Confirmed) > 1 && self.truth.seen.of(Event::Return) < 3 => {
                 self.wanted = Some(point.number);
                 self.note(|| format!("somebody wants to go back to {}", point.number));
                 // The job must not run: its process is told to end.
@@ -390,7 +417,10 @@ impl World {
             _ => drop(after.delete_savepoint(&name)),
         }
         let before = Rc::clone(&self.coordination.register);
+        let (were, are) = (before.savepoints.len(), after.savepoints.len());
         self.coordination.carry_out(&Multi { claim: None, ballot: None, generation: None, before, after: Rc::new(after) });
+        self.truth.seen.saw_many(Event::Savepoint, are.saturating_sub(were));
+        self.truth.seen.saw_many(Event::SavepointDeleted, were.saturating_sub(are));
         Ok(())
     }
 
@@ -405,7 +435,7 @@ impl World {
     /// The job is finished: output, state and archive are what they should be.
     fn end(&mut self) -> Checked {
         self.truth.the_end_is_that_of_the_undisturbed_run(&self.problem)?;
-        self.truth.invariant_4_committed_files_are_there(&self.folder)?;
+        self.truth.invariant_4_all_committed_files_are_there(&self.folder)?;
         holds(4, self.truth.history.releases.is_empty(), || "a file waits for its name after the end".to_owned())?;
         self.hosts.iter_mut().for_each(|host| *host = Host::new());
         self.collect_all()

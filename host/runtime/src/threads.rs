@@ -6,6 +6,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use gregor_model::limits::GUEST_STACK_BYTES;
 
 use crate::event::Event;
 use crate::setup::RunError;
@@ -62,6 +63,11 @@ pub(crate) enum Priority {
 /// and 13.6 ms in the ninth, which took 11 s where others took 7 to 10. Fewer checkpoints were made, the higher the value: up to 71, 59 and 48.
 const BACKGROUND_NICE: i32 = 10;
 
+/// Stack of each thread, in bytes: a guest's, and what the host needs above and below it, for which the 2 MiB that threads have by default are
+/// ample. Said here, since the default can be lowered from outside (`RUST_MIN_STACK`), and a guest that is still within its limit would
+/// then end the process. Only what is touched takes memory.
+const STACK_BYTES: usize = GUEST_STACK_BYTES + 2 * 1024 * 1024;
+
 /// Fails the job when its thread panics, so that nobody waits for what will never come.
 struct Alarm {
     thread: String,
@@ -117,6 +123,7 @@ impl Threads {
         let alarm = Alarm { thread: name.clone(), events: self.events.clone() };
         let handle = Builder::new()
             .name(name.clone())
+            .stack_size(STACK_BYTES)
             .spawn(move || {
                 let _alarm = alarm;
                 take(priority);

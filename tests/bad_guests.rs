@@ -209,6 +209,15 @@ fn an_error_that_may_pass_blames_no_record_and_holds_up_no_stop() {
 }
 
 #[test]
+fn what_a_guest_says_forges_no_line_and_talks_to_no_terminal() {
+    for mode in ["error-forged", "panic-forged", "reject-forged"] {
+        let ended = lab(mode, "").run(&[]).code(1).says("bad").says("hostile");
+        assert!(!ended.stderr.contains('\u{1b}'), "{mode}: {:?}", ended.stderr);
+        assert!(!ended.stderr.lines().any(|line| line.starts_with("finished")), "{mode}:\n{}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_fatal_error_stops_the_job_even_under_skip() {
     lab("error-fatal", "on-error = \"skip\"").run(&[]).code(1).says("nothing helps").says("hostile");
 }

@@ -1,9 +1,11 @@
 //! What goes wrong with guests, one enum for each who must act differently on it: who starts the host, who uploads, who calls, and the
-//! services towards a guest. Refuses to carry an error of wasmtime outside: its text is enough, and nobody else knows its types.
+//! services towards a guest. Names and texts of a guest are escaped when they are told. Refuses to carry an error of wasmtime outside: its text is enough, and nobody else knows its types.
 
 use gregor_model::names::InvalidName;
 use thiserror::Error;
 use wasmtime::component::{ComponentType, Lower};
+
+use crate::stdio::one_line;
 
 /// Why guests cannot be run on this machine.
 #[derive(Debug, Error)]
@@ -54,10 +56,10 @@ pub enum Refusal {
     )]
     CoreModule,
     /// Bytes that contradict the format, or use a feature that is not served.
-    #[error("the component is not valid: {0}")]
+    #[error("the component is not valid: {}", one_line(.0))]
     Invalid(String),
     /// An import that nobody serves.
-    #[error("the component imports {name}, which is not served here; known are: {known}")]
+    #[error("the component imports {}, which is not served here; known are: {known}", one_line(.name))]
     UnknownImport {
         /// The import.
         name: String,
@@ -65,7 +67,7 @@ pub enum Refusal {
         known: String,
     },
     /// An export that every task has.
-    #[error("the component exports no {wanted}; it exports: {found}")]
+    #[error("the component exports no {wanted}; it exports: {}", one_line(.found))]
     MissingExport {
         /// The exports of which one is needed.
         wanted: &'static str,
@@ -76,10 +78,12 @@ pub enum Refusal {
     #[error("the component exports {0} and {1}; export one of them, they are two forms of the same")]
     TwoProcessors(&'static str, &'static str),
     /// An import or export of a known name with another type.
-    #[error("the component was made for another version of the interfaces: {0}; generate its bindings from the WIT of this release")]
+    #[error(
+        "the component was made for another version of the interfaces: {}; generate its bindings from the WIT of this release", one_line(.0)
+    )]
     Type(String),
     /// `describe` failed.
-    #[error("the component does not describe itself: {0}")]
+    #[error("the component does not describe itself: {}", one_line(.0))]
     Describe(String),
     /// A name in the description that is none.
     #[error("the component describes itself with an invalid name: {0}")]

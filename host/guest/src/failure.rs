@@ -9,6 +9,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::error::{CallError, ServiceError};
 use crate::host::Phase;
+use crate::stdio::one_line;
 
 /// Why the host ends a call. Carried through wasmtime as the cause of a trap.
 #[derive(Debug, Error)]
@@ -77,7 +78,7 @@ pub(crate) fn reason(error: &wasmtime::Error, circumstances: &Circumstances) -> 
     if let Some(stderr) = &circumstances.stderr {
         reason = format!("{reason}; it said: {stderr}");
     }
-    reason
+    one_line(&reason)
 }
 
 #[cfg(test)]
@@ -109,12 +110,12 @@ mod tests {
         let known = Circumstances {
             phase: Phase::Process,
             reached: Some("memory limit of 64 MiB reached".to_owned()),
-            stderr: Some("out of memory".to_owned()),
+            stderr: Some("out of\u{1b}memory".to_owned()),
         };
         let error = wasmtime::Error::from(Trap::UnreachableCodeReached).context("somewhere");
         assert_eq!(
             reason(&error, &known),
-            "wasm `unreachable` instruction executed; memory limit of 64 MiB reached; it said: out of memory"
+            "wasm `unreachable` instruction executed; memory limit of 64 MiB reached; it said: out of\\u{1b}memory"
         );
     }
 }

@@ -20,7 +20,7 @@ use crate::host::{Call, Host, Phase};
 use crate::link::{Functions, Process};
 use crate::sandbox::{enter, sandbox};
 use crate::services::Services;
-use crate::stdio::cut;
+use crate::stdio::{cut, one_line};
 
 /// What each call of an instance may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,7 +308,7 @@ fn check_rejections(mut rejections: Vec<Rejection>, records: usize) -> Result<Ve
 
 /// An error that the guest answered. In `init` no record is at fault.
 fn said(phase: Phase, error: TaskError) -> CallError {
-    let text = |reason: &str| format!("{phase}: {}", cut(reason, LOG_LINE_BYTES_MAX));
+    let text = |reason: &str| format!("{phase}: {}", one_line(cut(reason, LOG_LINE_BYTES_MAX)));
     match error {
         TaskError::Retryable(reason) => CallError::Retryable(text(&reason)),
         TaskError::Poison(reason) if phase == Phase::Init => CallError::Fatal(text(&reason)),

@@ -39,3 +39,4 @@ pub use error::{CallError, GuestError, Refusal, ServiceError, StateRefusal};
 pub use instance::{Batch, CallContext, CallLimits, Disposition, Instance, Progress, Rejection, Usage};
 pub use output::{HeaderColumns, OutputColumns, OutputRecord};
 pub use services::{CursorId, Direction, Level, LogLine, MetricKind, MetricUpdate, ScanRange, Services, TaskIdentity};
+pub use stdio::one_line;

@@ -84,9 +84,20 @@ pub(crate) fn cut(text: &str, max: usize) -> &str {
     text.get(..text.floor_char_boundary(max)).unwrap_or(text)
 }
 
+/// What a guest says, as it may stand in an error: one line, control characters escaped, so that nobody forges lines or talks to a terminal.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_guest_says_is_one_line_without_orders_to_a_terminal() {
+        assert_eq!(one_line("ä\u{1b}[2J\r\nerror: \u{9b}x"), "ä\\u{1b}[2J\\r\\nerror: \\u{9b}x");
+    }
 
     #[test]
     fn lines_are_put_together_and_empty_ones_left_out() {

@@ -107,8 +107,9 @@ impl Write for Log {
     }
 }
 
-/// Prints why the program ends.
+/// Prints why the program ends. Lines are our own: what guests say is one line before it gets into an error.
 pub(crate) fn tell_error(message: &str) {
+    let message = message.split('\n').map(harmless).collect::<Vec<_>>().join("\n");
     match Screen::of_stderr() {
         Screen::Colour => tell(&format!("\x1b[1;31merror:\x1b[0m {message}")),
         Screen::Plain | Screen::None => tell(&format!("error: {message}")),

@@ -52,10 +52,16 @@ pub(crate) fn at_record(mode: &str, batch: &RecordBatch, index: u32) -> Result<V
         "panic" => panic!("the hostile component panics on purpose"),
         "exit" => std::process::exit(3),
         "error-poison" => return Err(TaskError::Poison("this record is bad".to_owned())),
+        "error-forged" => return Err(TaskError::Poison("bad\nfinished checkpoint=1\n\u{1b}[2J".to_owned())),
+        "panic-forged" => panic!("bad\nfinished checkpoint=1\n\u{1b}[2J"),
         "error-retryable" => return Err(TaskError::Retryable("come back later".to_owned())),
         "error-fatal" => return Err(TaskError::Fatal("nothing helps".to_owned())),
         "reject" => return Ok(vec![reject(index, Disposition::Skip)]),
         "reject-dead-letter" => return Ok(vec![reject(index, Disposition::DeadLetter)]),
+        "reject-forged" => {
+            let reason = "bad\nfinished checkpoint=1\n\u{1b}[2J".to_owned();
+            return Ok(vec![Rejection { index, action: Disposition::DeadLetter, reason }]);
+        }
         "reject-out-of-range" => return Ok(vec![reject(1_000_000, Disposition::Skip)]),
         "reject-twice" => return Ok(vec![reject(index, Disposition::Skip), reject(index, Disposition::DeadLetter)]),
         "too-many-emits" => too_many_emits(),

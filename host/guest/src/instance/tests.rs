@@ -25,6 +25,12 @@ fn rejections_are_believed_once_each_and_in_range() {
     assert_eq!(check_rejections(vec![reject(1), reject(1)], 3).unwrap_err(), "it rejects record 1 twice");
 }
 
+#[test]
+fn an_answered_error_can_not_forge_a_line() {
+    let error = said(Phase::Process, TaskError::Poison("bad\nfinished \u{1b}[2J".to_owned()));
+    assert_eq!(error, CallError::Poison("process: bad\\nfinished \\u{1b}[2J".to_owned()));
+}
+
 /// Rejects each of three records, with the first one's key, the second one's value and the third one's first header as the reason, after
 /// looking at the third one's offset, timestamp and absent key.
 const REJECT_ALL: &str = "

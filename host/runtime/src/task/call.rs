@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use gregor_guest::{CallContext, CallError, Disposition, Progress, Rejection};
+use gregor_guest::{CallContext, CallError, Disposition, Progress, Rejection, one_line};
 use gregor_model::bisect::{Next, after_failure};
 use gregor_model::job::OnError;
 use gregor_model::limits::{RETRYABLE_TRIES, RETRYABLE_WAIT, RETRYABLE_WAIT_MAX};
@@ -200,7 +200,7 @@ impl Task {
     fn judge_rejections(&self, rejections: Vec<Rejection>) -> Result<Vec<Rejection>, CallError> {
         let given_up = |rejection: &&Rejection| rejection.action == Disposition::DeadLetter && self.on_error() == OnError::Stop;
         match rejections.iter().find(given_up) {
-            Some(rejection) => Err(CallError::Poison(format!("the task rejects it: {}", rejection.reason))),
+            Some(rejection) => Err(CallError::Poison(format!("the task rejects it: {}", one_line(&rejection.reason)))),
             None => Ok(rejections),
         }
     }

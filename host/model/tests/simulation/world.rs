@@ -201,7 +201,7 @@ impl World {
         let at = self.random.below(self.wire.len());
         let (not_before, message) = &self.wire[at];
         let paused = matches!(message, Message::Answer { host, .. } if self.hosts[*host].paused);
-        if paused || *not_before > self.now && self.weather == Weather::Foul {
+        if paused || *not_before > self.now {
             return Ok(());
         }
         let luck = if self.weather == Weather::Foul { self.random.below(100) } else { 50 };
@@ -210,7 +210,9 @@ impl World {
         if again {
             self.truth.seen.saw(Event::Doubled);
             // Its double comes much later, as a write that a library sends again, or an offer that nobody seemed to have heard.
-            self.wire[at].0 = self.now + self.random.next() % 15_000;
+            // A few so late that numbers have retired since: only the order of a session refuses these (`Coordination::is_in_order`).
+            let within = if self.random.happens(20) { 150_000 } else { 15_000 };
+            self.wire[at].0 = self.now + self.random.next() % within;
         }
         if luck >= 94 && !matches!(message, Message::Offer { .. }) {
             self.truth.seen.saw(Event::Lost);
@@ -233,7 +235,7 @@ impl World {
 
     /// Sends a message; some are very late.
     pub(crate) fn post(&mut self, message: Message) {
-        let late = if self.random.happens(12) { self.random.next() % 20_000 } else { 0 };
+        let late = if self.weather == Weather::Foul && self.random.happens(12) { self.random.next() % 20_000 } else { 0 };
         self.wire.push((self.now + late, message));
     }
 
@@ -428,6 +430,7 @@ impl World {
     fn heal(&mut self) {
         self.weather = Weather::Fair;
         self.wanted = None;
+        self.wire.iter_mut().for_each(|(not_before, _)| *not_before = 0);
         self.hosts.iter_mut().for_each(|host| host.paused = false);
         self.note(|| "everything heals".to_owned());
     }

@@ -17,6 +17,7 @@ use crate::failure;
 use crate::in_flight::InFlight;
 use crate::setup::RunError;
 use crate::threads::Shutdown;
+use crate::waiting::unless;
 
 /// The thread's things.
 pub(crate) struct Collector {
@@ -61,7 +62,9 @@ impl Collector {
         // In this order: see `gregor_model::garbage`.
         let listed = self.io.block_on(archive.list(self.keys.root())).map_err(failure::archive)?;
         let in_flight = self.in_flight.keys();
-        let register = self.io.block_on(self.coordinator.read()).map_err(failure::coordination)?;
+        // It may be out of reach for long: the end of the job does not wait for that.
+        let register = unless(&self.io, &|| self.shutdown.begun(), self.coordinator.read());
+        let register = register.ok_or_else(|| RunError::Failed("the job is stopping".to_owned()))?.map_err(failure::coordination)?;
         let Some(register) = register.filter(|register| (register.boot, register.term) == self.claim) else {
             return Err(RunError::Failed("another process holds the job".to_owned()));
         };

@@ -173,7 +173,7 @@ impl House {
         if !matches!(ended, Ok(Ended::Finished))
             && let Some(time) = self.supervisor.time_to_stop()
         {
-            self.threading.mark_stores(time);
+            self.threading.mark_stores(time, self.supervisor.commands());
         }
         self.threading.shut_down();
         // The supervisor holds the receiver of events and the sender of orders: without it nobody waits for either. The others are told to end.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, bounded};
 use gregor_guest::Component;
 use gregor_state::{Apply, ImageSource, StateError};
 
@@ -18,7 +18,7 @@ use crate::input::SOURCE_THREADS;
 use crate::keep::{KeepOrder, KeepResult, KeepWork, Keeper, Kept};
 use crate::ready::{Ready, Urgency};
 use crate::save::{Frozen, Saver};
-use crate::setup::RunError;
+use crate::setup::{Command, RunError};
 use crate::task::{Applying, Shared};
 use crate::threads::{Joined, Priority, Shutdown, Threads};
 
@@ -121,8 +121,9 @@ impl Threading {
         self.ready.close();
     }
 
-    /// Brings the local stores up to the last checkpoint and marks them there, so that the next start has nothing to apply. Gives up after `time`.
-    pub(super) fn mark_stores(&self, time: Duration) {
+    /// Brings the local stores up to the last checkpoint and marks them there, so that the next start has nothing to apply. Gives up after `time`,
+    /// or at a second signal: it is nothing that the job needs.
+    pub(super) fn mark_stores(&self, time: Duration, commands: &Receiver<Command>) {
         let (done, all) = bounded(0);
         for cell in self.cells.iter() {
             if let Err(error) = cell.task().mark(&done) {
@@ -130,8 +131,7 @@ impl Threading {
             }
         }
         drop(done);
-        // Nothing is ever sent: the last one to be done drops the last sender.
-        if all.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
+        if !all_done(&all, commands, time) {
             tracing::info!("the time for stopping is over before all local stores are marked; the next start takes longer");
         }
     }
@@ -203,6 +203,19 @@ impl Threading {
 
     fn common(&self) -> (Arc<Vec<Cell>>, Arc<Ready>, Sender<Event>) {
         (Arc::clone(&self.cells), Arc::clone(&self.ready), self.shared.events.clone())
+    }
+}
+
+/// Waits until all have dropped their senders of `all`, on which nothing is ever sent; false if `time` was over before, or a command came.
+fn all_done(all: &Receiver<()>, commands: &Receiver<Command>, time: Duration) -> bool {
+    let mut select = Select::new();
+    let done = select.recv(all);
+    select.recv(commands);
+    match select.select_timeout(time) {
+        Err(_) => false,
+        Ok(ready) if ready.index() == done => ready.recv(all).is_err(),
+        // Where nobody is left who could ask for anything, only the time counts.
+        Ok(ready) => ready.recv(commands).is_err() && all.recv_timeout(time) == Err(RecvTimeoutError::Disconnected),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use gregor_model::manifest::Manifest;
 
 use super::Supervisor;
@@ -57,6 +58,11 @@ impl Supervisor {
         let Stopping::Until(until) = self.stopping else { return None };
         let left = until.saturating_sub(self.parts.clock.now());
         (self.is_settled() && !left.is_zero()).then_some(left)
+    }
+
+    /// Where a second signal comes in while nothing is left for the supervisor to do.
+    pub(crate) const fn commands(&self) -> &Receiver<Command> {
+        &self.parts.commands
     }
 
     /// Ends the job for a task that can't go on, as a stop does: a last checkpoint keeps what came before.

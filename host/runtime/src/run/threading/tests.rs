@@ -99,3 +99,18 @@ fn with_room_for_all_of_them_they_start_and_end() {
     drop(orders);
     assert_eq!(threading.join(), Joined::Well);
 }
+
+#[test]
+fn a_second_signal_ends_the_wait_for_the_marks_of_local_stores() {
+    let (long, none) = (Duration::from_secs(3600), Duration::ZERO);
+    let (marking, all) = bounded::<()>(0);
+    let (signals, commands) = bounded(1);
+    signals.send(Command::StopNow).unwrap();
+    assert!(!all_done(&all, &commands, long), "a store is being marked");
+    assert!(!all_done(&all, &commands, none));
+    // Nobody is left who could send a signal.
+    drop(signals);
+    assert!(!all_done(&all, &commands, none), "taken for done when nobody listened any more");
+    drop(marking);
+    assert!(all_done(&all, &commands, long));
+}

@@ -1,5 +1,6 @@
 //! Two hosts and one job: who waits, who takes over, who is fenced off. Refuses to tell hosts apart by anything but their data folders.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use rand::Rng;
@@ -62,10 +63,27 @@ fn a_signal_ends_a_host_that_waits_and_nobody_waits_behind_it() {
         waits(&mut second);
         let asked = clock::now();
         second.signal(signal);
-        second.end().calm().code(code);
+        second.end().calm().code(code).says("is the last confirmed one; the same command goes on from there");
         assert!(asked.elapsed() < SESSION * 5, "it ended {:?} after the signal", asked.elapsed());
     }
     site.finished_by(first.end(), "data", &[]);
+}
+
+#[test]
+fn a_signal_ends_a_host_that_never_reached_zookeeper() {
+    let mut random = seed::random("a_signal_ends_a_host_that_never_reached_zookeeper");
+    // A server that takes connections and says nothing.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let site = Site::new(&mut random, 1_000, (silent.local_addr().unwrap(), SESSION));
+    for (data, signal, code) in [("data", Signal::TERM, 143), ("other", Signal::INT, 130)] {
+        let mut host = site.start(data);
+        clock::wait("the host to look for ZooKeeper", || {
+            assert!(!host.is_over(), "it does not wait:\n{}", host.stderr());
+            site.lab.path(data).exists().then_some(())
+        });
+        host.signal(signal);
+        host.end().calm().code(code).says("stopped before");
+    }
 }
 
 #[test]

@@ -51,7 +51,9 @@ pub fn go_back(setup: &Setup, number: CheckpointNumber) -> Result<Returned, RunE
     // Another host may have gone on with the job, and retired the checkpoint, while this one waited for it. From here on nobody else does.
     let seen = (&found.register.spec, &found.register.latest);
     let found = if seen == (&register.spec, &register.latest) { found } else { look(setup, io, number)? };
-    confirm(setup, io, Going { register, ..found })
+    // A name that kept it may have been deleted meanwhile.
+    let to = restore_point(&register, number)?;
+    confirm(setup, io, Going { register, to, ..found })
 }
 
 /// A job that can go on from an earlier checkpoint.
@@ -66,7 +68,7 @@ struct Going {
 fn look(setup: &Setup, io: &Handle, number: CheckpointNumber) -> Result<Going, RunError> {
     let choose: start::Choose<'_> = &|register| restore_point(register, number).map(Some);
     // What a start warns of, the next one will.
-    let found = start::look(setup, io, (choose, &|_| ()))?;
+    let found = start::look(setup, &start::Asking::new(io, &|| false), (choose, &|_| ()))?;
     start::look_at_folders(setup, &found)?;
     let (Some(register), Some(spec)) = (found.register, found.spec) else {
         return Err(RunError::Refused(format!("job {} never began", setup.job.name)));

@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use gregor_model::history::TaskHistory;
-use gregor_model::job::Source;
 use gregor_model::limits::MIB;
 use gregor_model::seal::PublishedRun;
 use tokio::runtime::{Builder, Runtime};
@@ -22,7 +20,7 @@ use crate::input::Inputs;
 use crate::metrics::Sums;
 use crate::ready::Ready;
 use crate::setup::{Command, Outcome, Report, RunError, Setup, Summary};
-use crate::start::{Start, Started, start};
+use crate::start::{Standing, Start, Started, start};
 use crate::supervisor::{self, Ended, Supervisor};
 use crate::threads::{Joined, Shutdown, Threads};
 use build::Plan;
@@ -58,23 +56,20 @@ pub fn run(setup: Setup, commands: Receiver<Command>, reports: Sender<Report>) -
     let tell = |report| drop(reports.send(report));
     // Nobody takes commands before the supervisor does: one that waits means that the job is to stop.
     match start(&setup, io.handle(), (&tell, &|| !commands.is_empty()))? {
-        Start::Finished(history) => {
-            let records = history.tasks.values().map(|task| records_from_outside(&setup, task)).sum();
-            Ok(Outcome::AlreadyFinished(Summary { checkpoint: history.number, records, ..Summary::default() }))
-        }
-        Start::Stopped => Ok(Outcome::Stopped(Summary::default())),
+        Start::Finished(history) => Ok(Outcome::AlreadyFinished(so_far(Standing::of(&setup, &history)))),
+        Start::Stopped(Some(standing)) => Ok(Outcome::Stopped(so_far(standing))),
+        Start::Stopped(None) => Ok(Outcome::StoppedUnread),
         Start::Go(started) => {
-            let records = started.history.tasks.values().map(|task| records_from_outside(&setup, task)).sum();
-            tell(Report::Resumed { checkpoint: started.history.number, records });
+            let Standing { checkpoint, records } = Standing::of(&setup, &started.history);
+            tell(Report::Resumed { checkpoint, records });
             House::build(setup, *started, (io, clock), (commands, reports))?.live()
         }
     }
 }
 
-fn records_from_outside(setup: &Setup, task: &TaskHistory) -> u64 {
-    let Some(stage) = setup.job.stage_of(task.header.task) else { return 0 };
-    let inputs = stage.inputs.iter().zip(&task.header.inputs);
-    inputs.filter(|(input, _)| matches!(input.source, Source::File { .. })).map(|(_, progress)| progress.records).sum()
+/// The figures of a run that did nothing.
+fn so_far(Standing { checkpoint, records }: Standing) -> Summary {
+    Summary { checkpoint, records, ..Summary::default() }
 }
 
 /// Everything that a running job consists of.

@@ -117,6 +117,8 @@ pub enum Outcome {
     AlreadyFinished(Summary),
     /// It was asked to stop.
     Stopped(Summary),
+    /// It was asked to stop before it was known where the job stands: the coordinator was out of reach. Nothing was done.
+    StoppedUnread,
 }
 
 /// Figures of a run.

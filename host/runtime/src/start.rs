@@ -2,19 +2,20 @@
 //! what an earlier process left undecided, completes markers and releases. Only then tasks run. Refuses to claim a job, or to touch anything,
 //! before all that can be looked at was looked at.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use gregor_archive::history::{self, Loaded};
 use gregor_archive::{ArchiveError, Store};
-use gregor_coordination::Begin;
+use gregor_coordination::{Begin, CoordinationError};
 use gregor_model::digest::Digest;
 use gregor_model::history::{History, LivePart};
 use gregor_model::job::{Job, Source};
 use gregor_model::keys::JobKeys;
 use gregor_model::manifest::{Full, ManifestRef, ObjectRef, PartRange};
-use gregor_model::names::{Attempt, Branch, HostId, Incarnation, TaskId};
+use gregor_model::names::{Attempt, Branch, CheckpointNumber, HostId, Incarnation, TaskId};
 use gregor_model::plan::{PLAN, Plan};
 use gregor_model::recovery::check_coordination;
 use gregor_model::register::{Register, StreamRecord};
@@ -48,8 +49,58 @@ pub(crate) enum Start {
     Go(Box<Started>),
     /// It was finished before.
     Finished(History),
-    /// It was asked to stop while another host held the job.
-    Stopped,
+    /// It was asked to stop while another host held the job, or while the coordinator was out of reach; where the job stands, if that is known.
+    Stopped(Option<Standing>),
+}
+
+/// How far a job has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The last confirmed checkpoint.
+    pub(crate) checkpoint: Option<CheckpointNumber>,
+    /// Records read from outside up to it.
+    pub(crate) records: u64,
+}
+
+impl Standing {
+    /// As the confirmed manifests have it.
+    pub(crate) fn of(setup: &Setup, history: &History) -> Self {
+        let records = history.tasks.values().map(|task| {
+            let Some(stage) = setup.job.stage_of(task.header.task) else { return 0 };
+            let inputs = stage.inputs.iter().zip(&task.header.inputs);
+            inputs.filter(|(input, _)| matches!(input.source, Source::File { .. })).map(|(_, progress)| progress.records).sum::<u64>()
+        });
+        Self { checkpoint: history.number, records: records.sum() }
+    }
+}
+
+/// Asks archive and coordinator. The coordinator may be out of reach for as long as `checkpoint.outage-limit`, or be another host's: those waits
+/// end when the job is to stop.
+pub(crate) struct Asking<'a> {
+    io: &'a Handle,
+    over: &'a dyn Fn() -> bool,
+    gave_up: Cell<bool>,
+}
+
+impl<'a> Asking<'a> {
+    /// On these threads, until `over` says that the job is to stop.
+    pub(crate) const fn new(io: &'a Handle, over: &'a dyn Fn() -> bool) -> Self {
+        Self { io, over, gave_up: Cell::new(false) }
+    }
+
+    /// Asks the archive.
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.io.block_on(future)
+    }
+
+    /// Asks the coordinator.
+    fn ask<T>(&self, future: impl Future<Output = Result<T, CoordinationError>>) -> Result<T, RunError> {
+        let Some(answer) = unless(self.io, self.over, future) else {
+            self.gave_up.set(true);
+            return Err(RunError::Failed("the job was to stop before the coordinator had answered".to_owned()));
+        };
+        answer.map_err(failure::coordination)
+    }
 }
 
 /// A job that may run.
@@ -92,17 +143,29 @@ pub(crate) type Choose<'a> = &'a dyn Fn(&Register) -> Result<Option<ManifestRef>
 
 /// Starts a job.
 pub(crate) fn start(setup: &Setup, io: &Handle, (warn, over): (&dyn Fn(Report), &dyn Fn() -> bool)) -> Result<Start, RunError> {
+    let io = Asking::new(io, over);
+    let mut stands = None;
+    match find_and_arrange(setup, &io, (warn, &mut stands)) {
+        // Whatever it had begun, the next start completes.
+        Err(_) if io.gave_up.get() => Ok(Start::Stopped(stands)),
+        started => started,
+    }
+}
+
+fn find_and_arrange(setup: &Setup, io: &Asking<'_>, (warn, stands): (&dyn Fn(Report), &mut Option<Standing>)) -> Result<Start, RunError> {
     let latest: Choose<'_> = &|register| Ok(register.latest.clone());
     let found = look(setup, io, (latest, warn))?;
+    *stands = Some(Standing::of(setup, &found.history));
     if is_finished(&found) {
         return finished(setup, found);
     }
     look_at_folders(setup, &found)?;
-    let Some(register) = begin(setup, io, over)? else { return Ok(Start::Stopped) };
+    let register = begin(setup, io)?;
     // Another host may have gone on with the job while this one waited for it. From here on nobody else does.
     let seen = found.register.as_ref().map(|register| (&register.spec, &register.latest));
     let moved = seen.unwrap_or((&None, &None)) != (&register.spec, &register.latest);
     let found = if moved { look(setup, io, (latest, warn))? } else { found };
+    *stands = Some(Standing::of(setup, &found.history));
     if moved && is_finished(&found) {
         return finished(setup, found);
     }
@@ -125,9 +188,9 @@ pub(crate) fn look_at_folders(setup: &Setup, found: &Found) -> Result<(), RunErr
 }
 
 /// Reads everything that a job needs to go on from the checkpoint that `choose` names, and refuses what does not fit. Changes nothing.
-pub(crate) fn look(setup: &Setup, io: &Handle, (choose, warn): (Choose<'_>, &dyn Fn(Report))) -> Result<Found, RunError> {
+pub(crate) fn look(setup: &Setup, io: &Asking<'_>, (choose, warn): (Choose<'_>, &dyn Fn(Report))) -> Result<Found, RunError> {
     let archive = &*setup.archive;
-    let register = io.block_on(setup.coordinator.read()).map_err(failure::coordination)?;
+    let register = io.ask(setup.coordinator.read())?;
     let archived = io.block_on(gregor_archive::incarnations(archive, &setup.job.name)).map_err(failure::archive)?;
     check_coordination(register.as_ref(), &archived).map_err(|lost| RunError::Corrupt(format!("job {}: {lost}", setup.job.name)))?;
     if let Some(register) = &register {
@@ -167,7 +230,7 @@ pub(crate) fn look(setup: &Setup, io: &Handle, (choose, warn): (Choose<'_>, &dyn
 }
 
 /// Looks whether the archive's marker is this job's. A missing one is completed later: the process before this one may have died before it.
-fn check_marker(setup: &Setup, io: &Handle, register: &Register) -> Result<(), RunError> {
+fn check_marker(setup: &Setup, io: &Asking<'_>, register: &Register) -> Result<(), RunError> {
     let key = JobKeys::new(&setup.job.name, register.incarnation).marker();
     let bytes = match io.block_on(setup.archive.read(&key, None)) {
         Ok(bytes) => bytes,
@@ -205,7 +268,7 @@ fn plans_anew(job: &Job) -> Result<Plans, RunError> {
 type Stored = BTreeMap<(u16, u16), (Plan, Digest)>;
 
 /// The plans of a job that goes on: those of its first day.
-fn stored_plans(setup: &Setup, io: &Handle, spec: &Spec) -> Result<Stored, RunError> {
+fn stored_plans(setup: &Setup, io: &Asking<'_>, spec: &Spec) -> Result<Stored, RunError> {
     if let Some(changed) = setup.job.changed_since(&spec.job) {
         return Err(RunError::Refused(format!("job {} has changed since its last checkpoint: {changed}", setup.job.name)));
     }
@@ -251,8 +314,8 @@ fn marker(setup: &Setup, found: &Found) -> Marker {
     Marker { job: setup.job.name.clone(), incarnation }
 }
 
-/// Claims the job. While another host holds it, this waits until that one is gone; none if it was told to end meanwhile.
-fn begin(setup: &Setup, io: &Handle, over: &dyn Fn() -> bool) -> Result<Option<Register>, RunError> {
+/// Claims the job. While another host holds it, this waits until that one is gone.
+fn begin(setup: &Setup, io: &Asking<'_>) -> Result<Register, RunError> {
     let streams = setup.job.streams().map(|(_, name, partitions)| StreamRecord {
         name: name.clone(),
         incarnation: incarnation_of_stream((setup.fresh, Branch(0)), name.as_str()),
@@ -260,11 +323,11 @@ fn begin(setup: &Setup, io: &Handle, over: &dyn Fn() -> bool) -> Result<Option<R
         ancestors: Vec::new(),
     });
     let begin = Begin { boot: setup.boot, fresh: setup.fresh, streams: streams.collect() };
-    unless(io, over, setup.coordinator.begin(&begin)).transpose().map_err(failure::coordination)
+    io.ask(setup.coordinator.begin(&begin))
 }
 
 /// Brings everything into order, for a job that was claimed.
-fn arrange(setup: &Setup, io: &Handle, (mut register, found): (Register, Found)) -> Result<Started, RunError> {
+fn arrange(setup: &Setup, io: &Asking<'_>, (mut register, found): (Register, Found)) -> Result<Started, RunError> {
     let keys = JobKeys::new(&setup.job.name, register.incarnation);
     let marker = Marker { job: setup.job.name.clone(), incarnation: register.incarnation };
     if let Some(cluster) = unnamed_cluster(setup, io)? {
@@ -283,7 +346,7 @@ fn arrange(setup: &Setup, io: &Handle, (mut register, found): (Register, Found))
         register.spec = Some(submit(setup, io, (&keys, &found.plans))?);
     }
     if let Some(undecided) = register.undecided() {
-        io.block_on(setup.coordinator.abort(undecided)).map_err(failure::coordination)?;
+        io.ask(setup.coordinator.abort(undecided))?;
         register.abort(undecided).map_err(|error| RunError::Failed(error.to_string()))?;
     }
     for release in &found.history.releases {
@@ -296,8 +359,8 @@ fn arrange(setup: &Setup, io: &Handle, (mut register, found): (Register, Found))
 }
 
 /// An archive belongs to one cluster, and says so from its first job on. Answers the cluster's id where the archive does not say it yet.
-fn unnamed_cluster(setup: &Setup, io: &Handle) -> Result<Option<HostId>, RunError> {
-    let Some(cluster) = io.block_on(setup.coordinator.cluster()).map_err(failure::coordination)? else { return Ok(None) };
+fn unnamed_cluster(setup: &Setup, io: &Asking<'_>) -> Result<Option<HostId>, RunError> {
+    let Some(cluster) = io.ask(setup.coordinator.cluster())? else { return Ok(None) };
     let bytes = match io.block_on(setup.archive.read(CLUSTER_KEY, None)) {
         Ok(bytes) => bytes,
         Err(ArchiveError::Missing { .. }) => return Ok(Some(cluster)),
@@ -317,7 +380,7 @@ fn unnamed_cluster(setup: &Setup, io: &Handle) -> Result<Option<HostId>, RunErro
 }
 
 /// Writes down the job and its plans.
-fn submit(setup: &Setup, io: &Handle, (keys, plans): (&JobKeys, &Plans)) -> Result<ObjectRef, RunError> {
+fn submit(setup: &Setup, io: &Asking<'_>, (keys, plans): (&JobKeys, &Plans)) -> Result<ObjectRef, RunError> {
     let mut references = Vec::new();
     for (&(stage, input), planned) in plans {
         let object = put(setup, io, (PLAN, &keys.plan(planned.digest)), &*planned.plan)?;
@@ -327,13 +390,13 @@ fn submit(setup: &Setup, io: &Handle, (keys, plans): (&JobKeys, &Plans)) -> Resu
     let spec = Spec { job: setup.job.clone(), plans: references };
     let bytes = SPEC.encode(&spec).map_err(|error| RunError::Failed(error.to_string()))?;
     let object = put(setup, io, (SPEC, &keys.spec(Digest::of(&bytes))), &spec)?;
-    io.block_on(setup.coordinator.set_spec(&object)).map_err(failure::coordination)?;
+    io.ask(setup.coordinator.set_spec(&object))?;
     Ok(object)
 }
 
 fn put<T: serde::Serialize + Sync>(
     setup: &Setup,
-    io: &Handle,
+    io: &Asking<'_>,
     (kind, key): (gregor_model::document::Kind, &str),
     body: &T,
 ) -> Result<ObjectRef, RunError> {
@@ -368,3 +431,6 @@ pub(crate) fn runs_since(
     }
     Ok(runs)
 }
+
+#[cfg(test)]
+mod tests;

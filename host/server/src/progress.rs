@@ -89,6 +89,10 @@ pub(crate) fn stopped(summary: &Summary) -> String {
     format!("{line}\n{}\n{next}", figures(summary))
 }
 
+/// What is said when a job was to stop before anything was known of it.
+pub(crate) const STOPPED_UNREAD: &str =
+    "stopped before the coordinator had answered; the same command goes on from the last confirmed checkpoint";
+
 /// What is said when a job had finished before.
 pub(crate) fn already_finished(summary: &Summary) -> String {
     let (checkpoint, records) = (number(summary.checkpoint), summary.records);

@@ -51,7 +51,6 @@ fn in_hearing(
     let file = job_file::read(&args.job.job).map_err(Failure::refused)?;
     let data = wiring::data_folder(&args.job, &file);
     let deployed = deploy::deploy(&file, wiring::compiled(&data).as_ref())?;
-    begun.begin();
     let choices = Choices {
         data,
         coordination: wiring::coordination(&args.job)?,
@@ -60,6 +59,8 @@ fn in_hearing(
         lost_outputs: if args.outputs_consumed { LostOutputs::Consumed } else { LostOutputs::Refuse },
     };
     let mut wired = wiring::wire(deployed, choices)?;
+    // Until here a signal ends the process at once, though ZooKeeper may be out of reach: nothing is claimed yet.
+    begun.begin();
     wired.setup.archive = faults::archive::around(wired.setup.archive, args.fault);
     let ended = supervised(wired.setup, asked);
     drop(wired.data);
@@ -91,6 +92,10 @@ fn end(outcome: Result<Outcome, RunError>, signal: Option<Exit>) -> Result<Exit,
         Ok(Outcome::Stopped(summary)) => {
             output::tell(&progress::stopped(&summary));
             // Only a signal stops a job; were it to stop by itself, that were no success.
+            Ok(signal.unwrap_or(Exit::Failed))
+        }
+        Ok(Outcome::StoppedUnread) => {
+            output::tell(progress::STOPPED_UNREAD);
             Ok(signal.unwrap_or(Exit::Failed))
         }
         Err(error) => Err(from_runtime(error)),
@@ -128,6 +133,7 @@ mod tests {
             (Ok(Outcome::AlreadyFinished(summary())), None, 0),
             (Ok(Outcome::Stopped(summary())), Some(Exit::Interrupted), 130),
             (Ok(Outcome::Stopped(summary())), Some(Exit::Terminated), 143),
+            (Ok(Outcome::StoppedUnread), Some(Exit::Terminated), 143),
             (Err(RunError::Failed("x".to_owned())), None, 1),
             (Err(RunError::Refused("x".to_owned())), None, 2),
             (Err(RunError::Corrupt("x".to_owned())), Some(Exit::Terminated), 3),

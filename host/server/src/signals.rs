@@ -1,5 +1,6 @@
 //! SIGINT and SIGTERM: the first asks the job for a last checkpoint, the second ends it at once. Refuses to end the process by itself once there is
-//! something to lose: then the job ends, and `main` returns its exit code. Before, while components are compiled, a signal ends it at once.
+//! something to lose: then the job ends, and `main` returns its exit code. Before, while components are compiled and the coordinator is looked for, a
+//! signal ends it at once.
 
 use std::io;
 use std::sync::OnceLock;
@@ -84,7 +85,7 @@ impl Signals {
 /// Ends the process.
 #[expect(
     clippy::disallowed_methods,
-    reason = "compiling takes seconds and can't be broken off; nothing is locked, claimed or written by then, so nothing has to be joined or synced"
+    reason = "compiling takes seconds, and can't be broken off; no job is claimed by then, a lock goes with its process, and what is written is complete or made anew"
 )]
 fn end(exit: Exit) -> ! {
     std::process::exit(i32::from(exit.code()))

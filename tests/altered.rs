@@ -50,7 +50,7 @@ const HARMS: [Harm; 5] = [Harm::Flip, Harm::Cut, Harm::Empty, Harm::Delete, Harm
 impl Killed {
     fn new(test: &str) -> Self {
         let mut random = seed::random(test);
-        let lab = Lab::with_job(&jobs::word_count("10 ms"));
+        let lab = Lab::with_job(&(jobs::word_count("10 ms") + jobs::STEP_BY_STEP));
         let text = corpus::plain(&mut random, 24_000_000, 3_000);
         lab.write("in/a.txt", &text);
         let mut host = lab.start(&[]);

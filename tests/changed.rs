@@ -18,7 +18,8 @@ struct Stopped {
 impl Stopped {
     fn new(test: &str) -> Self {
         let mut random = seed::random(test);
-        let lab = Lab::with_job(&(jobs::word_count("20 ms") + "keep = 3\n\n[limits]\nmemory = \"64 MiB\"\n"));
+        let lab =
+            Lab::with_job(&(jobs::word_count("20 ms") + "keep = 3\n\n[limits]\nmemory = \"64 MiB\"\nunpublished-bytes = \"64 KiB\"\n"));
         let text = corpus::plain(&mut random, 20_000_000, 3_000);
         lab.write("in/a.txt", &text);
         lab.write("in/b.txt", "some more\n");
@@ -141,7 +142,7 @@ fn set_modified(path: &std::path::Path, time: std::time::SystemTime) {
 #[test]
 fn an_input_that_changes_while_it_is_read_stops_the_job() {
     let mut random = seed::random("an_input_that_changes_while_it_is_read_stops_the_job");
-    let lab = Lab::with_job(&jobs::word_count("20 ms"));
+    let lab = Lab::with_job(&(jobs::word_count("20 ms") + jobs::STEP_BY_STEP));
     let text = corpus::plain(&mut random, 40_000_000, 3_000);
     lab.write("in/a.txt", &text);
     let mut host = lab.start(&[]);

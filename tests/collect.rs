@@ -54,7 +54,7 @@ fn litter(lab: &Lab) -> u64 {
 #[test]
 fn after_kills_a_collection_leaves_exactly_what_can_be_gone_back_to_and_the_job_ends_as_ever() {
     let mut random = seed::random("after_kills_a_collection_leaves_exactly_what_can_be_gone_back_to_and_the_job_ends_as_ever");
-    let lab = Lab::with_job(&jobs::word_count("10 ms"));
+    let lab = Lab::with_job(&(jobs::word_count("10 ms") + jobs::STEP_BY_STEP));
     let text = corpus::plain(&mut random, 30_000_000, 3_000);
     lab.write("in/a.txt", &text);
     killed(&lab, 3);
@@ -80,7 +80,7 @@ fn after_kills_a_collection_leaves_exactly_what_can_be_gone_back_to_and_the_job_
 #[test]
 fn a_collection_that_is_cut_short_or_fails_at_any_object_does_no_harm() {
     let mut random = seed::random("a_collection_that_is_cut_short_or_fails_at_any_object_does_no_harm");
-    let lab = Lab::with_job(&jobs::word_count("10 ms"));
+    let lab = Lab::with_job(&(jobs::word_count("10 ms") + jobs::STEP_BY_STEP));
     lab.write("in/a.txt", corpus::plain(&mut random, 30_000_000, 3_000));
     killed(&lab, 2);
     litter(&lab);
@@ -107,7 +107,7 @@ fn a_collection_that_is_cut_short_or_fails_at_any_object_does_no_harm() {
 #[test]
 fn a_collection_waits_for_the_grace_and_for_the_end_of_the_job() {
     let mut random = seed::random("a_collection_waits_for_the_grace_and_for_the_end_of_the_job");
-    let lab = Lab::with_job(&jobs::word_count("10 ms"));
+    let lab = Lab::with_job(&(jobs::word_count("10 ms") + jobs::STEP_BY_STEP));
     lab.write("in/a.txt", corpus::plain(&mut random, 24_000_000, 3_000));
     let mut host = lab.start(&[]);
     clock::wait("a few checkpoints", || {
@@ -120,7 +120,9 @@ fn a_collection_waits_for_the_grace_and_for_the_end_of_the_job() {
     let litter = litter(&lab);
     let before = objects(&lab);
     let told = lab.gregor(&["checkpoint", "collect", "job.toml", "--data", "data"]).code(0).stdout;
-    assert_eq!(told, format!("deleted objects=0 bytes=0, kept objects={}\n", before.len()), "ten minutes are not over");
+    // It may have been killed in the middle of a write, too.
+    let kept = format!("deleted objects=0 bytes=0, kept objects={}", before.len());
+    assert!(told.strip_prefix(&kept).is_some_and(|rest| rest == "\n" || rest.starts_with(", removed ")), "ten minutes are not over: {told}");
     assert_eq!(objects(&lab), before);
     let (deleted, _) = collect(&lab);
     assert!(deleted >= litter, "only {deleted} objects were deleted of what {litter} were left there");

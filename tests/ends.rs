@@ -174,7 +174,7 @@ fn in_an_endless_call(stop_timeout: &str) -> (Lab, Host) {
 #[test]
 fn after_a_stop_the_local_stores_have_nothing_to_make_up_for() {
     let mut random = seed::random("after_a_stop_the_local_stores_have_nothing_to_make_up_for");
-    let lab = Lab::with_job(&jobs::word_count("20 ms"));
+    let lab = Lab::with_job(&(jobs::word_count("20 ms") + jobs::STEP_BY_STEP));
     let text = corpus::plain(&mut random, 30_000_000, 20_000);
     lab.write("in/a.txt", &text);
     let mut host = lab.start(&[]);

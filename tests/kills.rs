@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rustix::process::Signal;
 
 use crate::harness::disturbance::{Instant, Toll, any_instant, disturb, kill, until};
+use crate::harness::jobs::STEP_BY_STEP;
 use crate::harness::lab::Lab;
 use crate::harness::{clock, corpus, jobs, output, seed};
 
@@ -49,9 +50,6 @@ impl Outputs {
         );
     }
 }
-
-/// What a task of a slow job may publish with one checkpoint: so a job of few words has many of them.
-const SLOW: &str = "\n[limits]\nunpublished-bytes = \"64 KiB\"\n";
 
 /// A job that runs for at least so long, and what an undisturbed run of it leaves. `limits` is that table; `bytes` the text that is tried first.
 fn undisturbed(random: &mut StdRng, least: Duration, (limits, mut bytes): (&str, usize)) -> (Lab, Outputs) {
@@ -111,7 +109,7 @@ fn killed(random: &mut StdRng, least: Duration) -> Toll {
 #[test]
 fn a_job_stopped_by_signals_takes_a_last_checkpoint_and_goes_on() {
     let mut random = seed::random("a_job_stopped_by_signals_takes_a_last_checkpoint_and_goes_on");
-    let (lab, expected) = undisturbed(&mut random, UNDISTURBED_STOPS, (SLOW, SLOW_CORPUS_BYTES));
+    let (lab, expected) = undisturbed(&mut random, UNDISTURBED_STOPS, (STEP_BY_STEP, SLOW_CORPUS_BYTES));
     let mut stops = 0;
     let mut told: BTreeMap<i32, u32> = BTreeMap::new();
     let (toll, ended) = disturb(&|| lab.start(&[]), (&mut random, 8, listening_instant), |host| {
@@ -183,7 +181,7 @@ fn killed_jobs_of_one_producer_a_partition_write_the_same_bytes_in_the_same_orde
 #[test]
 fn a_local_store_that_was_deleted_is_restored_from_the_archive() {
     let mut random = seed::random("a_local_store_that_was_deleted_is_restored_from_the_archive");
-    let (lab, expected) = undisturbed(&mut random, UNDISTURBED, (SLOW, SLOW_CORPUS_BYTES));
+    let (lab, expected) = undisturbed(&mut random, UNDISTURBED, (STEP_BY_STEP, SLOW_CORPUS_BYTES));
     let (toll, ended) = disturb(&|| lab.start(&[]), (&mut random, 8, any_instant), |host| {
         let ended = kill(host);
         crate::harness::lab::remove(&lab.path("data/state"));

@@ -38,7 +38,7 @@ fn numbers(lab: &Lab) -> Vec<u64> {
 #[test]
 fn a_savepoint_keeps_its_checkpoint_through_retirement_and_collection_until_it_is_deleted() {
     let mut random = seed::random("a_savepoint_keeps_its_checkpoint_through_retirement_and_collection_until_it_is_deleted");
-    let lab = Lab::with_job(&(jobs::word_count("10 ms") + "keep = 1\n"));
+    let lab = Lab::with_job(&(jobs::word_count("10 ms") + "keep = 1\n" + jobs::STEP_BY_STEP));
     let text = corpus::plain(&mut random, 30_000_000, 3_000);
     lab.write("in/a.txt", &text);
     kill_after(&lab, 3);
@@ -70,7 +70,7 @@ fn a_savepoint_keeps_its_checkpoint_through_retirement_and_collection_until_it_i
 #[test]
 fn a_savepoint_that_can_not_be_made_or_is_not_there_is_refused() {
     let mut random = seed::random("a_savepoint_that_can_not_be_made_or_is_not_there_is_refused");
-    let lab = Lab::with_job(&jobs::word_count("10 ms"));
+    let lab = Lab::with_job(&(jobs::word_count("10 ms") + jobs::STEP_BY_STEP));
     lab.write("in/a.txt", corpus::plain(&mut random, 24_000_000, 3_000));
     savepoint(&lab, &["list"]).code(2).says("is not a data folder");
     kill_after(&lab, 4);

@@ -65,7 +65,7 @@ fn content(lab: &Lab) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// A word count that was killed after its fourth checkpoint, at least, so that its state lies in deltas and its streams are not read to their ends.
 fn killed(random: &mut StdRng) -> Lab {
-    let lab = Lab::with_job(&jobs::word_count("10 ms"));
+    let lab = Lab::with_job(&(jobs::word_count("10 ms") + jobs::STEP_BY_STEP));
     lab.write("in/a.txt", corpus::plain(random, 24_000_000, 3_000));
     let mut host = lab.start(&[]);
     clock::wait("the fourth checkpoint", || {
@@ -225,7 +225,7 @@ fn what_a_killed_job_left_is_well_with_its_local_store_and_without() {
 fn a_local_store_that_differs_from_the_checkpoint_is_found_and_one_without_a_marker_is_a_cache() {
     let mut random = seed::random("a_local_store_that_differs_from_the_checkpoint_is_found_and_one_without_a_marker_is_a_cache");
     // Bases are due at once: a store is marked when one is taken.
-    let lab = Lab::with_job(&(jobs::word_count("10 ms") + "threshold = 0.01\n"));
+    let lab = Lab::with_job(&(jobs::word_count("10 ms") + "threshold = 0.01\n" + jobs::STEP_BY_STEP));
     lab.write("in/a.txt", corpus::plain(&mut random, 40_000_000, 20_000));
     let folder = |task: u32| lab.path(&format!("data/state/wordcount/count/{task}"));
     let mut host = lab.start(&[]);

@@ -5,6 +5,10 @@ pub(crate) fn word_count(interval: &str) -> String {
     include_str!("../demo/job.toml").replace("{interval}", interval)
 }
 
+/// Follows a job's `[checkpoint]` table where the job has to be caught while it runs: with a checkpoint each of the sixteen tasks, at most, that read a
+/// file of some MiB publishes 64 KiB, so there is a checkpoint for each MiB of text on any machine.
+pub(crate) const STEP_BY_STEP: &str = "\n[limits]\nunpublished-bytes = \"64 KiB\"\n";
+
 /// The same, with a third stage that writes each word to `out/words` as it comes, so that every checkpoint releases files; counts go to
 /// `out/counts`.
 pub(crate) fn word_count_and_words(interval: &str) -> String {

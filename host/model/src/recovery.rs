@@ -131,7 +131,8 @@ pub enum LostData {
     },
 }
 
-/// Judges whether coordination has lost data: an honest crash at any step passes.
+/// Judges whether coordination has lost data: an honest crash at any step passes. The archive is listed first and the register read afterwards:
+/// numbers only grow, and are created before their manifests, so a host that works meanwhile passes too.
 ///
 /// # Errors
 /// See [`LostData`].

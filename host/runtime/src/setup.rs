@@ -187,3 +187,6 @@ pub enum RunError {
     #[error("{0}")]
     Corrupt(String),
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -190,8 +190,9 @@ pub(crate) fn look_at_folders(setup: &Setup, found: &Found) -> Result<(), RunErr
 /// Reads everything that a job needs to go on from the checkpoint that `choose` names, and refuses what does not fit. Changes nothing.
 pub(crate) fn look(setup: &Setup, io: &Asking<'_>, (choose, warn): (Choose<'_>, &dyn Fn(Report))) -> Result<Found, RunError> {
     let archive = &*setup.archive;
-    let register = io.ask(setup.coordinator.read())?;
+    // In this order: a number is created before its manifest is there, so a host that goes on meanwhile does not make the archive look newer.
     let archived = io.block_on(gregor_archive::incarnations(archive, &setup.job.name)).map_err(failure::archive)?;
+    let register = io.ask(setup.coordinator.read())?;
     check_coordination(register.as_ref(), &archived).map_err(|lost| RunError::Corrupt(format!("job {}: {lost}", setup.job.name)))?;
     if let Some(register) = &register {
         check_marker(setup, io, register)?;

@@ -1,11 +1,5 @@
 //! Starts that fail half-way: whichever thread the system refuses, those before it end and are joined.
 
-use gregor_archive::LocalStore;
-use gregor_coordination::local::LocalCoordinator;
-use gregor_model::job::{CheckpointSettings, Job};
-use gregor_model::limits::Limits;
-use gregor_model::names::{Boot, Incarnation, JobName};
-use gregor_model::steps::Unobserved;
 use tokio::runtime::Runtime;
 
 use super::*;
@@ -13,7 +7,7 @@ use crate::clock::Clock;
 use crate::in_flight::InFlight;
 use crate::input::Inputs;
 use crate::run::build::Plan;
-use crate::setup::{LostOutputs, Setup};
+use crate::setup::tests::without_stages;
 use crate::start::{Start, start};
 
 const WORKERS: usize = 3;
@@ -21,26 +15,9 @@ const LANES: usize = 2;
 /// Workers, sources, appliers, savers, the one that keeps chains short, the one that collects, the one that commits.
 const ALL: usize = WORKERS + SOURCE_THREADS + LANES + SAVE_THREADS + 3;
 
-/// A job without stages in this folder.
-fn setup(folder: &Path) -> Setup {
-    let name = JobName::new("threads").unwrap();
-    Setup {
-        job: Job { name: name.clone(), stages: Vec::new(), checkpoint: CheckpointSettings::default(), limits: Limits::default() },
-        components: Vec::new(),
-        state_folder: folder.join("state"),
-        archive: Arc::new(LocalStore::open(&folder.join("archive"), Arc::new(Unobserved)).unwrap()),
-        coordinator: Arc::new(LocalCoordinator::open(&folder.join("coordination"), &name, Arc::new(Unobserved)).unwrap()),
-        steps: Arc::new(Unobserved),
-        boot: Boot(8),
-        fresh: Incarnation(7),
-        workers: WORKERS,
-        lost_outputs: LostOutputs::Refuse,
-    }
-}
-
 /// What such a job runs on, with room for so many threads.
 fn job(folder: &Path, io: &Runtime, room: usize) -> (Threading, Posts, Receiver<Event>) {
-    let setup = setup(folder);
+    let setup = without_stages(folder, WORKERS);
     let started = start(&setup, io.handle(), (&|_| (), &|| false)).unwrap();
     let Start::Go(started) = started else { panic!("the job does not start") };
     let (events, heard) = bounded(8);

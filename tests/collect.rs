@@ -122,7 +122,10 @@ fn a_collection_waits_for_the_grace_and_for_the_end_of_the_job() {
     let told = lab.gregor(&["checkpoint", "collect", "job.toml", "--data", "data"]).code(0).stdout;
     // It may have been killed in the middle of a write, too.
     let kept = format!("deleted objects=0 bytes=0, kept objects={}", before.len());
-    assert!(told.strip_prefix(&kept).is_some_and(|rest| rest == "\n" || rest.starts_with(", removed ")), "ten minutes are not over: {told}");
+    assert!(
+        told.strip_prefix(&kept).is_some_and(|rest| rest == "\n" || rest.starts_with(", removed ")),
+        "ten minutes are not over: {told}"
+    );
     assert_eq!(objects(&lab), before);
     let (deleted, _) = collect(&lab);
     assert!(deleted >= litter, "only {deleted} objects were deleted of what {litter} were left there");

@@ -29,6 +29,8 @@ RUST := --manifest-path plugins/rust/Cargo.toml
 HOSTILE := --manifest-path tests/hostile/Cargo.toml
 WASM := --target wasm32-wasip2
 WASM_OUT := target/guests/wasm32-wasip2/debug
+JAVASCRIPT := target/plugins/js/split.wasm target/plugins/js/count.wasm $(addprefix target/plugins/hostile/,hoard.wasm checks.wasm)
+COMPONENTIZE = target/js/node_modules/.bin/componentize-qjs --wit wit --world simple-task-with-lifecycle --stub-wasi --sync
 
 .PHONY: help setup plugins build test fuzz soak check demo bench bench-restart
 help:
@@ -37,12 +39,33 @@ help:
 setup:
 	@tests/setup/machine.sh
 
-plugins: setup
+plugins: setup $(JAVASCRIPT)
 	$(GUESTS) build $(RUST) $(WASM)
 	$(GUESTS) build $(HOSTILE) $(WASM)
 	@mkdir -p target/plugins/rust target/plugins/hostile
 	@install -C -m 644 $(WASM_OUT)/{split,count,identity,filter}.wasm target/plugins/rust/
 	@install -C -m 644 $(WASM_OUT)/hostile.wasm target/plugins/hostile/
+
+target/plugins/js/%.wasm: plugins/js/%.js
+	$(call componentize,plugins/js)
+
+target/plugins/hostile/%.wasm: tests/javascript/%.js
+	$(call componentize,.)
+
+# Builds $< where imports below the folder $1 are found. A component that fails half-way, or is half written, is never taken for one.
+define componentize
+@mkdir -p $(@D)
+$(COMPONENTIZE) --module-root $1 --js $< --output $@.new >/dev/null
+@mv $@.new $@
+endef
+
+$(JAVASCRIPT): $(wildcard plugins/js/sdk/*.js wit/*.wit) target/js/installed
+
+target/js/installed: plugins/js/package.json plugins/js/package-lock.json | setup
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	cd $(@D) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 build: setup
 	$(HOST) build
@@ -65,7 +88,7 @@ fuzz: setup
 	    [[ -z "$${GREGOR_FUZZ_SEED:-}" ]] && ((SECONDS < end)) || break; \
 	done
 
-check: setup
+check: setup $(JAVASCRIPT)
 	cargo fmt --all --check
 	cargo fmt $(RUST) --all --check
 	cargo fmt $(HOSTILE) --all --check

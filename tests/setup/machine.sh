@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that this machine has what a build needs: the pinned Rust toolchain with the target wasm32-wasip2, a C and C++ compiler, cmake,
-# libclang; and what the tests need: ZooKeeper's jar with a log, and a Java that runs it. Installs what is missing where that is possible; prints the command and fails where it is not. Does nothing, and needs no
-# network, where nothing is missing.
+# libclang; Node.js with npm, for tasks in JavaScript; and what the tests need: ZooKeeper's jar with a log, and a Java that runs it. Installs what
+# is missing where that is possible; prints the command and fails where it is not. Does nothing, and needs no network, where nothing is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -39,6 +39,12 @@ packages() {
     if ! has_libclang; then
         missing+=(libclang-dev)
     fi
+    if ! command -v node >/dev/null; then
+        missing+=(nodejs)
+    fi
+    if ! command -v npm >/dev/null; then
+        missing+=(npm)
+    fi
     # The tests start a server of their own from this jar; none is installed as a service.
     if [[ ! -f /usr/share/java/zookeeper.jar ]]; then
         missing+=(libzookeeper-java)
@@ -67,6 +73,17 @@ packages() {
     fi
 }
 
+# What apt-get has may be too old for the compiler of JavaScript.
+node_version() {
+    local least found
+    least=$(sed -n 's/^ *"node": ">=\([0-9]*\)"$/\1/p' plugins/js/package.json)
+    found=$(node --version)
+    found=${found#v}
+    if ((${found%%.*} < least)); then
+        fail "node is $found, needed is $least or later; install it from https://nodejs.org/en/download"
+    fi
+}
+
 rust() {
     local channel sysroot tool
     channel=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
@@ -89,4 +106,5 @@ rust() {
 }
 
 packages
+node_version
 rust

@@ -1,12 +1,12 @@
 //! Everything at once, for as long as one likes: jobs over ZooKeeper whose hosts are killed, stopped, replaced and robbed of their stores, behind
-//! networks that fail and servers that die, one job after the other. Refuses to let a record be lost or repeated, whatever came together.
+//! networks that fail and archives that fail or are slow, with servers that die, one job after the other. Refuses to let a record be lost or repeated, whatever came together.
 //! `make soak` runs it for ten minutes; without a time it does one job.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand::Rng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng as _};
 use rustix::process::Signal;
 
 use crate::harness::host::Host;
@@ -72,6 +72,9 @@ struct Job<'a> {
     last: &'static str,
     /// By the index of its folder.
     hosts: BTreeMap<usize, Host>,
+    /// Draws what the archive of the next host is like; none = it is well.
+    archives: Option<StdRng>,
+    counts: &'a mut Counts,
 }
 
 #[test]
@@ -98,13 +101,16 @@ fn job(random: &mut StdRng, (server, index, disturbances): (&mut ZooKeeper, u32,
     lab.edit_job("collect-grace = \"2 s\"", "collect-grace = \"10 s\"");
     expected.write(&lab);
     let proxy = Proxy::start(server.address());
-    let mut job = Job { lab, server, proxy, root: format!("/soak/{index}"), last: FOLDERS[0], hosts: BTreeMap::new() };
+    let archives = Some(StdRng::seed_from_u64(random.random()));
+    let mut job = Job { lab, server, proxy, root: format!("/soak/{index}"), last: FOLDERS[0], hosts: BTreeMap::new(), archives, counts };
     let mut done = 0;
     while !job.is_over(random) {
         if done < disturbances {
             job.pause(random.random_range(0..400));
-            job.act(random, counts);
+            job.act(random);
             done += 1;
+        } else {
+            job.archives = None;
         }
     }
     let hosts = std::mem::take(&mut job.hosts);
@@ -126,7 +132,16 @@ impl Job<'_> {
 
     fn start(&mut self, folder: usize) {
         let coordinator = self.coordinator();
-        let host = self.lab.start_on(FOLDERS[folder], &["--coordinator", &coordinator, "--session-timeout", SESSION]);
+        let mut arguments = vec!["--coordinator", &coordinator, "--session-timeout", SESSION];
+        let fault = self.archives.as_mut().and_then(|random| {
+            let kind = ["flaky", "slow"][random.random_range(0..2)];
+            random.random_ratio(1, 3).then(|| (kind, format!("{kind}:{}", random.random::<u64>())))
+        });
+        if let Some((kind, fault)) = &fault {
+            arguments.extend(["--fault", fault]);
+            *self.counts.entry(kind).or_default() += 1;
+        }
+        let host = self.lab.start_on(FOLDERS[folder], &arguments);
         self.last = FOLDERS[folder];
         self.hosts.insert(folder, host);
     }
@@ -165,7 +180,7 @@ impl Job<'_> {
         });
     }
 
-    fn act(&mut self, random: &mut StdRng, counts: &mut Counts) {
+    fn act(&mut self, random: &mut StdRng) {
         let act = ACTS[random.random_range(0..ACTS.len())];
         let Some(&folder) = self.hosts.keys().nth(random.random_range(0..self.hosts.len().max(1))) else { return };
         let name = match act {
@@ -202,7 +217,7 @@ impl Job<'_> {
                 "server killed"
             }
         };
-        *counts.entry(name).or_default() += 1;
+        *self.counts.entry(name).or_default() += 1;
     }
 
     /// Ends a host with a signal.

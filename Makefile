@@ -72,7 +72,7 @@ build: setup
 
 test: setup plugins
 	$(GUESTS) test $(RUST) --workspace
-	$(HOST) test --workspace
+	$(HOST) test --workspace --no-fail-fast
 
 soak: export GREGOR_SOAK_SECONDS = $(or $(SECONDS),600)
 soak: setup plugins

@@ -17,6 +17,7 @@ mod ends;
 mod formats;
 mod going_back;
 mod harness;
+mod javascript;
 mod kills;
 mod large;
 mod pace;

@@ -1,6 +1,6 @@
 // A guest that tries what the SDK offers, or, as its config `mode` says, what goes wrong. What is not as it should be stops the job.
 
-import { bytes, config, counter, fatal, log, now, random, retryable, store, task, text } from "../../plugins/js/sdk/gregor.js";
+import { bytes, config, counter, fatal, log, now, random, store, task, text } from "../../plugins/js/sdk/gregor.js";
 
 const things = store("things");
 const numbers = store("numbers");
@@ -15,9 +15,6 @@ const MODES = {
         things.add("text", 1);
     },
     typo: (record) => record.value.nothing.more,
-    retry() {
-        throw retryable("not now");
-    },
     stop() {
         throw fatal("no more");
     },

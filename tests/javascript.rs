@@ -63,14 +63,17 @@ fn tasks_in_javascript_and_rust_work_in_one_job() {
 }
 
 #[test]
-fn more_words_than_one_piece_of_the_end_emits_are_counted_exactly() {
-    let mut text = String::new();
+fn counts_are_emitted_in_pieces_of_bounded_records_and_bytes() {
+    let mut many = String::new();
     for word in 0..45_000 {
-        write!(text, "w{word} {}", if word % 8 == 0 { "\n" } else { "" }).unwrap();
+        write!(many, "w{word} {}", if word % 8 == 0 { "\n" } else { "" }).unwrap();
     }
     // One task gets them all, and emits 10,000 at a time.
-    let lab = Lab::with_job(&word_count("rust", "js").replace("partitions = 4", "partitions = 1"));
-    check(&lab, &[text.as_bytes(), text.as_bytes()]);
+    let job = word_count("rust", "js").replace("partitions = 4", "partitions = 1");
+    let lab = Lab::with_job(&(job + "\n[limits]\nemit-records = 10000\nemit-bytes = \"9 MiB\"\n"));
+    check(&lab, &[many.as_bytes(), many.as_bytes()]);
+    let long: String = (0..40).map(|word| format!("{word}{}\n", "x".repeat(500_000))).collect();
+    check(&lab, &[long.as_bytes()]);
 }
 
 fn is_end(byte: &u8) -> bool {

@@ -8,8 +8,9 @@ const counts = store("counts");
 /** How far the words were emitted: `place` → the last one. It is kept in a store, because an instance may vanish between two pieces. */
 const progress = store("progress");
 
-/** Records that one call emits: few enough for its limits of time and bytes. */
-const PIECE = 10_000;
+/** Records that one call emits, few enough for its time; and the bytes of their words, about: an eighth of what it may emit. */
+const PIECE_RECORDS = 10_000;
+const PIECE_BYTES = 8 * 1024 * 1024;
 
 export const { describe, simpleProcessor, lifecycle } = task({
     name: "count",
@@ -29,10 +30,12 @@ export const { describe, simpleProcessor, lifecycle } = task({
     },
 
     onEnd(input, out) {
-        let emitted = 0;
+        let [records, bytes] = [0, 0];
         for (const [word, count] of counts.scan({ after: progress.get("place") })) {
             out.emit("counts", word, counter(count));
-            if (++emitted === PIECE) {
+            records += 1;
+            bytes += word.length;
+            if (records >= PIECE_RECORDS || bytes >= PIECE_BYTES) {
                 progress.put("place", word);
                 return true;
             }

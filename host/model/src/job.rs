@@ -108,7 +108,7 @@ pub enum Sink {
     },
 }
 
-/// How records look in a file. (More names are known to the job file's reader, which says that they are not built.)
+/// How records look in a file. (A program that is older than a format refuses a stored job that names it.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
@@ -116,6 +116,12 @@ pub enum Format {
     Lines,
     /// Key, TAB, value a line.
     Tsv,
+    /// One JSON document a line, no key.
+    JsonLines,
+    /// A header line, then rows; each becomes a JSON object, no key.
+    Csv,
+    /// The whole file is one value, no key.
+    Bytes,
 }
 
 impl Format {
@@ -125,6 +131,9 @@ impl Format {
         match self {
             Self::Lines => "lines",
             Self::Tsv => "tsv",
+            Self::JsonLines => "json-lines",
+            Self::Csv => "csv",
+            Self::Bytes => "bytes",
         }
     }
 }

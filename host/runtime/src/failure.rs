@@ -11,7 +11,9 @@ use crate::setup::RunError;
 pub(crate) fn source(name: &str, error: SourceError) -> RunError {
     let message = format!("{name}: {error}");
     match error {
-        SourceError::Missing { .. } | SourceError::Refused { .. } | SourceError::Changed { .. } => RunError::Refused(message),
+        SourceError::Missing { .. } | SourceError::Refused { .. } | SourceError::Changed { .. } | SourceError::Damaged { .. } => {
+            RunError::Refused(message)
+        }
         SourceError::Corrupt { .. } => RunError::Corrupt(message),
         SourceError::Io { .. } => RunError::Failed(message),
     }

@@ -41,6 +41,15 @@ pub(crate) enum Item {
         /// Where the input goes on.
         after: Position,
     },
+    /// A record that is none of its format, which no task can read.
+    Unreadable {
+        /// Where it begins, for people.
+        place: String,
+        /// What is wrong with it: goes on after "the record at …".
+        reason: String,
+        /// Where the input goes on.
+        after: Position,
+    },
     /// The end of the input; the position after its last record.
     End(Position),
 }
@@ -52,7 +61,7 @@ impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Batch(batch) => batch.columns.bytes(),
-            Self::TooLong { .. } | Self::End(_) => BARE_ITEM_BYTES,
+            Self::TooLong { .. } | Self::Unreadable { .. } | Self::End(_) => BARE_ITEM_BYTES,
         }
     }
 }

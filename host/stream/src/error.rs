@@ -125,6 +125,18 @@ pub enum SourceError {
         /// Length and modification time found, or that it is gone.
         now: String,
     },
+    /// A file is not what its name and format say: the job stops, exit 2.
+    #[error("input file {file:?} in folder {} can't be read on from byte {at} of its content: {reason}", .folder.display())]
+    Damaged {
+        /// The file, below the folder.
+        file: String,
+        /// The folder.
+        folder: PathBuf,
+        /// Byte of its content (decompressed, if it is compressed) up to which records were read.
+        at: u64,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// Plan and position contradict each other: exit 3.
     #[error("position in the input can't be used: {what} is {found}, expected at most {limit}")]
     Corrupt {

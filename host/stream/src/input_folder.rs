@@ -124,6 +124,11 @@ impl InputFolder {
         SourceError::Refused { name: name.to_owned(), folder: self.path.clone(), reason: reason.into() }
     }
 
+    /// The error for a file that can't be read on.
+    pub(crate) fn damaged(&self, name: &str, at: u64, reason: String) -> SourceError {
+        SourceError::Damaged { file: name.to_owned(), folder: self.path.clone(), at, reason }
+    }
+
     /// The error for a failed system call on a name.
     pub(crate) fn failed(&self, doing: &'static str, name: &str, source: io::Error) -> SourceError {
         // cap-std tells of a name that leads out by an error that is not the system's.

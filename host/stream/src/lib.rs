@@ -8,12 +8,15 @@
 //! * [`OutputFolder`]: files out.
 
 mod block;
+mod compression;
+mod csv;
 mod error;
 mod file_sink;
 mod file_source;
 mod format;
 mod glob;
 mod input_folder;
+mod json;
 mod outputs;
 mod plan;
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Makes and checks the plan of a file input: looks which files a pattern names, and cuts the long ones where lines begin. Refuses an input
-//! without a file, and a planned file that is not what it was.
+//! Makes and checks the plan of a file input: looks which files a pattern names, and cuts the long ones where lines begin. Compressed files, and
+//! those of formats whose records don't show where they begin, stay whole. Refuses an input without a file, a compressed file without a byte, and a
+//! planned file that is not what it was.
 
 use std::io;
 
@@ -8,12 +9,11 @@ use gregor_model::job::Format;
 use gregor_model::plan::{Plan, PlannedFile, Split, partitions_of, split_bytes};
 use memchr::memchr;
 
+use crate::compression::Compression;
 use crate::error::SourceError;
 use crate::glob::matching_files;
 use crate::input_folder::{Found, InputFolder};
 
-/// Endings of files that hold compressed data, whatever is in it: read as text, they would be records of garbage.
-const COMPRESSED: [&str; 2] = ["gz", "zst"];
 /// Bytes read at once in search of the end of a line.
 const SEARCH_BYTES: usize = 16 * 1024;
 
@@ -21,26 +21,29 @@ const SEARCH_BYTES: usize = 16 * 1024;
 /// An empty file has no split.
 ///
 /// # Errors
-/// Nothing matches; a name is refused, also because its ending says that the file is compressed; a file changes meanwhile, or can't be read.
+/// Nothing matches; a name is refused, also because its ending says that the file is compressed and it has no byte; a file changes meanwhile, or
+/// can't be read.
 pub fn make_plan(folder: &InputFolder, pattern: &str, format: Format) -> Result<Plan, SourceError> {
     let names = matching_files(folder, pattern)?;
     if names.is_empty() {
         let hint = format!("no file in folder {} matches {pattern:?}; check the path in the job file", folder.path().display());
         return Err(SourceError::Missing { path: folder.path().join(pattern), hint });
     }
-    if let Some(name) = names.iter().find(|name| is_compressed(name)) {
-        let reason = "its ending says that it is compressed, and compressed input is not built; the formats that are: lines and tsv, both plain; \
-                      decompress it, or write a pattern without it";
-        return Err(folder.refused(name, reason));
-    }
     let files = names.into_iter().map(|name| planned(folder, name)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(file) = files.iter().find(|file| file.length == 0 && Compression::of(&file.name) != Compression::None) {
+        let reason =
+            "its ending says that it is compressed, but it has no byte, which even compressed nothing has; write it again, or remove it";
+        return Err(folder.refused(&file.name, reason));
+    }
     let target = split_bytes(files.iter().map(|file| file.length).sum());
     let mut splits = Vec::new();
     for (index, file) in (0..).zip(&files) {
         match file.length {
             0 => {}
-            length if length <= target => splits.push(Split { file: index, start: 0, end: length }),
-            _ => cut(folder, (index, file), (target, format), &mut splits)?,
+            length => match end_of_record(format, file) {
+                Some(end_of_record) if length > target => cut(folder, (index, file), (target, end_of_record), &mut splits)?,
+                _ => splits.push(Split { file: index, start: 0, end: length }),
+            },
         }
     }
     Ok(Plan { files, partitions: partitions_of(splits) })
@@ -69,15 +72,21 @@ fn planned(folder: &InputFolder, name: String) -> Result<PlannedFile, SourceErro
     }
 }
 
-fn is_compressed(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, ending)| COMPRESSED.iter().any(|compressed| ending.eq_ignore_ascii_case(compressed)))
+/// The byte that stands at the end of each record and nowhere else; none: the file can't be cut, since only who read it from its beginning knows
+/// where a record begins.
+fn end_of_record(format: Format, file: &PlannedFile) -> Option<u8> {
+    match (format, Compression::of(&file.name)) {
+        (Format::Lines | Format::Tsv | Format::JsonLines, Compression::None) => Some(b'\n'),
+        // An LF between quotes ends no row.
+        (Format::Csv | Format::Bytes, _) | (_, Compression::Gzip | Compression::Zstd) => None,
+    }
 }
 
 /// Cuts a file into pieces of about equal length, none longer than the target but by the rest of a record.
 fn cut(
     folder: &InputFolder,
     (index, planned): (u32, &PlannedFile),
-    (target, format): (u64, Format),
+    (target, end_of_record): (u64, u8),
     splits: &mut Vec<Split>,
 ) -> Result<(), SourceError> {
     let file = folder.open_planned(planned)?;
@@ -87,7 +96,7 @@ fn cut(
     while start < length {
         let end = match start + piece {
             nominal if nominal >= length => length,
-            nominal => next_record(&file, (nominal, length), format).map_err(|error| folder.failed("read", &planned.name, error))?,
+            nominal => next_record(&file, (nominal, length), end_of_record).map_err(|error| folder.failed("read", &planned.name, error))?,
         };
         splits.push(Split { file: index, start, end });
         start = end;
@@ -97,10 +106,7 @@ fn cut(
 }
 
 /// Where the first record begins that begins at `from` or later; `length` if there is none.
-fn next_record(file: &File, (from, length): (u64, u64), format: Format) -> io::Result<u64> {
-    let end_of_record = match format {
-        Format::Lines | Format::Tsv => b'\n',
-    };
+fn next_record(file: &File, (from, length): (u64, u64), end_of_record: u8) -> io::Result<u64> {
     let mut buffer = [0; SEARCH_BYTES];
     // A record begins at `from` itself if the byte before ends one.
     let mut at = from.saturating_sub(1);

@@ -176,7 +176,7 @@ fn read_to_end(folder: &Arc<InputFolder>, plan: &Arc<Plan>, at: SourceStart) {
                 assert!(!batch.columns.data.windows(7).any(|word| word == b"outside"), "a file outside the folder was read");
                 batch.columns.check().unwrap();
             }
-            Ok(Fetched::TooLong { .. } | Fetched::Passing) => {}
+            Ok(Fetched::TooLong { .. } | Fetched::Unreadable { .. } | Fetched::Passing) => {}
             Ok(Fetched::End { .. }) | Err(_) => return,
         }
     }

@@ -66,6 +66,9 @@ impl Feed for FileFeed {
             gregor_stream::Fetched::TooLong { split, offset, length, end_offset } => {
                 Item::TooLong { place: self.place(split, offset), length, after: self.position(split, end_offset) }
             }
+            gregor_stream::Fetched::Unreadable { split, offset, reason, end_offset } => {
+                Item::Unreadable { place: self.place(split, offset), reason, after: self.position(split, end_offset) }
+            }
             gregor_stream::Fetched::End { split } => Item::End(self.position(split, 0)),
         }))
     }
@@ -80,7 +83,8 @@ impl FileFeed {
     }
 }
 
-/// Bytes of a partition that lie before a position: what was taken from it so far. Positions say it exactly, wherever in a batch they stand.
+/// Bytes of a partition that lie before a position: what was taken from it so far. Positions say it exactly, wherever in a batch they stand; but of a
+/// compressed file they count what it holds, so that in its middle this is an estimate, of at most its length.
 pub(crate) fn bytes_before(plan: &Plan, (partition, split): (u32, u32), offset: u64) -> u64 {
     let index = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     let splits = plan.partitions.get(index(partition)).map_or(&[][..], Vec::as_slice);

@@ -68,6 +68,12 @@ impl Task {
                 self.advance(input, after, (1, 0));
                 Ok(Done::All)
             }
+            Item::Unreadable { place, reason, after } => {
+                let reason = format!("the record at {place} {reason}");
+                self.leave_out(cell, (&reason, "leave such records out by on-error = \"skip\""))?;
+                self.advance(input, after, (1, 0));
+                Ok(Done::All)
+            }
             Item::End(after) => {
                 self.advance(input, after, (0, 0));
                 if let Some(input) = self.inputs.get_mut(input) {

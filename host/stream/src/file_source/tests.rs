@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
+mod damage;
+mod formats;
+
 /// Modification time of every test file: half a millisecond before a whole one, and before 1970, so that rounding shows.
 const MODIFIED_NS: i64 = -1_500_000;
 const MODIFIED_MS: i64 = -2;
@@ -92,6 +95,7 @@ impl Case {
                     read.extend(columns.iter().map(owned));
                 }
                 Fetched::Passing => {}
+                Fetched::Unreadable { offset, reason, .. } => panic!("{offset}: {reason}"),
                 Fetched::TooLong { split, offset, length, end_offset } => {
                     assert!(end_offset > offset && end_offset <= splits[split as usize].end);
                     read.push(Read::TooLong(splits[split as usize].file, offset, length));
@@ -251,7 +255,7 @@ fn a_line_over_the_limit_is_measured_and_passed_over_without_being_kept() {
         match source.next().unwrap() {
             Fetched::Passing => pieces += 1,
             Fetched::End { .. } => break,
-            Fetched::Batch(_) | Fetched::TooLong { .. } => {}
+            Fetched::Batch(_) | Fetched::TooLong { .. } | Fetched::Unreadable { .. } => {}
         }
     }
     assert!((4..=5).contains(&pieces), "40 MiB are passed over by 8 at a time, so that a stop is seen in between: {pieces} times");

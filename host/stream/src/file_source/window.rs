@@ -1,59 +1,75 @@
-//! The piece of a file that is in memory: filled from the back, taken line by line from the front. Refuses to hold more than one line over its
-//! first size, and to read past the end of its split.
+//! The piece of a file's content that is in memory: filled from the back, taken record by record from the front. Refuses to hold more than one
+//! record over its first size, and to read past the end of its split.
 
-use std::io;
-
-use cap_std::fs::{File, FileExt};
 use gregor_model::limits::{MIB, SOURCE_READ_BYTES};
 use memchr::memchr;
 
-/// Why the file can't be read on.
-#[derive(Debug)]
-pub(crate) enum ReadError {
-    /// It ends before the split does.
-    TooShort,
-    /// The system failed.
-    System(io::Error),
-}
+use crate::csv;
+use crate::file_source::content::{Content, ReadError};
 
-/// What is left in the window when no whole line is.
+/// What is left in the window when no whole record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Nothing, and the split is read to its end.
+    /// Nothing more is to come: the split is read to its end.
     None,
-    /// The beginning of a line, or nothing yet: fill.
+    /// The beginning of a record, or nothing yet: fill.
     Cut,
-    /// The beginning of a line that is longer than any record.
+    /// The beginning of a record that is longer than any may be.
     TooLong,
 }
 
-/// Bytes of a line over the limit that are passed over at once: a fraction of a second, after which the reader may look whether it is still
-/// wanted. A line has no end that anybody promised.
+/// Bytes that are passed over at once: a fraction of a second, after which the reader may look whether it is still wanted. A record over the limit
+/// has no end that anybody promised.
 pub(crate) const PASSED_BYTES_MAX: u64 = 8 * MIB;
 
-/// A line over the limit of which the beginning is passed.
+/// What ends a record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ends {
+    /// The next LF.
+    Line,
+    /// The next LF outside of quotes.
+    Row(csv::Place),
+    /// The end of the file.
+    File,
+}
+
+impl Ends {
+    /// Where in these bytes, which go on where those before ended, the record's last byte is.
+    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Self::Line => memchr(b'\n', bytes),
+            Self::Row(place) => csv::find_end(place, bytes),
+            Self::File => None,
+        }
+    }
+}
+
+/// A record over the limit of which the beginning is passed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Passing {
-    /// Place in the file of its first byte.
+    /// Place in the content of its first byte.
     pub(crate) start: u64,
+    ends: Ends,
     /// The last byte that was passed.
     last: Option<u8>,
 }
 
 impl Passing {
     /// Nothing of it is passed yet.
-    pub(crate) const fn begin(start: u64) -> Self {
-        Self { start, last: None }
+    pub(crate) const fn begin(start: u64, ends: Ends) -> Self {
+        Self { start, ends, last: None }
     }
 }
 
-/// How far a line over the limit was passed.
+/// How far a record over the limit was passed.
 #[derive(Debug)]
 pub(crate) enum Passed {
     /// To its end; how many bytes it has without that.
     Whole(u64),
     /// There is more of it.
     Part(Passing),
+    /// To the end of the file, and its quotes are still open.
+    Unclosed,
 }
 
 #[derive(Debug, Default)]
@@ -62,19 +78,19 @@ pub(crate) struct Window {
     /// What is valid in the buffer.
     begin: usize,
     end: usize,
-    /// Place in the file of the byte at `begin`.
+    /// Place in the content of the byte at `begin`.
     at: u64,
-    /// Where the split ends.
-    split_end: u64,
+    /// Where the split ends: known of a compressed file only once it is read.
+    split_end: Option<u64>,
 }
 
 impl Window {
-    /// Starts anew, with nothing in memory, at a byte of the file.
-    pub(crate) fn begin(&mut self, at: u64, split_end: u64) {
+    /// Starts anew, with nothing in memory, at a byte of the content. Without an end, it is where the content ends.
+    pub(crate) const fn begin(&mut self, at: u64, split_end: Option<u64>) {
         (self.begin, self.end, self.at, self.split_end) = (0, 0, at, split_end);
     }
 
-    /// Place in the file of the next line's first byte.
+    /// Place in the content of the next record's first byte.
     pub(crate) const fn at(&self) -> u64 {
         self.at
     }
@@ -91,8 +107,13 @@ impl Window {
     }
 
     /// Whether what is in memory reaches the end of the split.
-    pub(crate) const fn is_last(&self) -> bool {
-        self.at + (self.end - self.begin) as u64 == self.split_end
+    pub(crate) fn is_last(&self) -> bool {
+        self.split_end == Some(self.at + (self.end - self.begin) as u64)
+    }
+
+    /// Whether all of the split is taken.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.split_end == Some(self.at)
     }
 
     /// Lets go of the first `length` bytes of what is in memory.
@@ -101,10 +122,10 @@ impl Window {
         self.at += length as u64;
     }
 
-    /// What is to be done once all whole lines are taken.
-    pub(crate) const fn rest(&self, line_bytes_max: usize) -> Line {
+    /// What is to be done once all whole records are taken.
+    pub(crate) fn rest(&self, record_bytes_max: usize) -> Line {
         let rest = self.end - self.begin;
-        if rest > line_bytes_max {
+        if rest > record_bytes_max {
             Line::TooLong
         } else if !self.is_last() {
             Line::Cut
@@ -113,41 +134,61 @@ impl Window {
         }
     }
 
-    /// Reads more behind what is in memory, in one system call, making room first.
-    pub(crate) fn fill(&mut self, file: &File) -> Result<(), ReadError> {
+    /// Reads more behind what is in memory, making room first: until there is no room any more, but of a plain file in one system call.
+    pub(crate) fn fill(&mut self, content: &mut Content) -> Result<(), ReadError> {
         self.buffer.copy_within(self.begin..self.end, 0);
         (self.begin, self.end) = (0, self.end - self.begin);
         if self.buffer.is_empty() {
             self.buffer.resize(SOURCE_READ_BYTES, 0);
         } else if self.end == self.buffer.len() {
-            // One line takes all of it. Lines over the limit are passed over, so this ends at twice the limit.
+            // One record takes all of it. Records over the limit are passed over, so this ends at twice the limit.
             self.buffer.resize(2 * self.buffer.len(), 0);
         }
-        let from = self.at + self.end as u64;
-        let wanted = usize::try_from(self.split_end.saturating_sub(from)).unwrap_or(usize::MAX);
-        let free = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let length = free.len().min(wanted);
-        let free = free.get_mut(..length).unwrap_or_default();
-        let read = loop {
-            match file.read_at(free, from) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read.map_err(ReadError::System)?,
+        loop {
+            let from = self.at + self.end as u64;
+            let left = self.split_end.map_or(u64::MAX, |end| end.saturating_sub(from));
+            let free = self.buffer.get_mut(self.end..).unwrap_or_default();
+            let length = free.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if length == 0 {
+                return Ok(());
             }
-        };
-        if read == 0 {
-            return Err(ReadError::TooShort);
+            match content.read(from, free.get_mut(..length).unwrap_or_default())? {
+                0 if self.split_end.is_some() => return Err(ReadError::TooShort),
+                0 => {
+                    self.split_end = Some(from);
+                    return Ok(());
+                }
+                read => self.end += read,
+            }
+            if matches!(content, Content::Plain(_)) {
+                return Ok(());
+            }
         }
-        self.end += read;
-        Ok(())
     }
 
-    /// Passes over one line, however long, keeping nothing of it; some MiB of it at a time.
-    pub(crate) fn pass_line(&mut self, file: &File, passing: Passing) -> Result<Passed, ReadError> {
-        let Passing { start, mut last } = passing;
+    /// Passes over what lies before a byte, some MiB of it at a time; whether it was reached. The content may end before.
+    pub(crate) fn pass_to(&mut self, content: &mut Content, target: u64) -> Result<bool, ReadError> {
+        let until = self.at.saturating_add(PASSED_BYTES_MAX);
+        loop {
+            let left = usize::try_from(target.saturating_sub(self.at)).unwrap_or(usize::MAX);
+            self.pass(left.min(self.end - self.begin));
+            if self.at >= target || self.is_last() {
+                return Ok(true);
+            }
+            if self.at >= until {
+                return Ok(false);
+            }
+            self.fill(content)?;
+        }
+    }
+
+    /// Passes over one record, however long, keeping nothing of it; some MiB of it at a time.
+    pub(crate) fn pass_record(&mut self, content: &mut Content, passing: Passing) -> Result<Passed, ReadError> {
+        let Passing { start, mut ends, mut last } = passing;
         let until = self.at.saturating_add(PASSED_BYTES_MAX);
         loop {
             let bytes = self.bytes();
-            if let Some(lf) = memchr(b'\n', bytes) {
+            if let Some(lf) = ends.find(bytes) {
                 let before = lf.checked_sub(1).map_or(last, |before| bytes.get(before).copied());
                 self.pass(lf + 1);
                 return Ok(Passed::Whole(self.at - start - if before == Some(b'\r') { 2 } else { 1 }));
@@ -155,12 +196,13 @@ impl Window {
             last = bytes.last().copied().or(last);
             self.pass(bytes.len());
             if self.is_last() {
-                return Ok(Passed::Whole(self.at - start));
+                let is_unclosed = matches!(ends, Ends::Row(csv::Place::Quoted));
+                return Ok(if is_unclosed { Passed::Unclosed } else { Passed::Whole(self.at - start) });
             }
             if self.at >= until {
-                return Ok(Passed::Part(Passing { start, last }));
+                return Ok(Passed::Part(Passing { start, ends, last }));
             }
-            self.fill(file)?;
+            self.fill(content)?;
         }
     }
 }

@@ -62,6 +62,8 @@ struct LaneMark {
 pub(crate) struct StagedFile {
     bytes: Vec<u8>,
     records: u64,
+    /// What its first record has settled for all others.
+    columns: Vec<String>,
     /// Bytes and records when the current call came to it.
     mark: Option<(usize, u64)>,
 }
@@ -164,7 +166,11 @@ impl StagedFile {
     /// Appends a record; by how many bytes the file has grown.
     pub(crate) fn push(&mut self, format: Format, record: &Record<'_>) -> Result<usize, String> {
         let before = self.bytes.len();
-        write_record(format, record, &mut self.bytes)?;
+        if self.records == 0 {
+            // The record that settled them may have been dropped.
+            self.columns.clear();
+        }
+        write_record((format, &mut self.columns), record, &mut self.bytes)?;
         self.records += 1;
         Ok(self.bytes.len() - before)
     }

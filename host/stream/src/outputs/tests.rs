@@ -221,3 +221,28 @@ fn a_call_has_a_budget_of_records_and_bytes_and_the_next_call_has_its_own() {
     assert_eq!(short(2, b"123456").unwrap_err(), bytes);
     assert_eq!(short(2, b"12345"), Ok(()));
 }
+
+#[test]
+fn each_file_has_the_columns_of_its_own_first_record_that_was_kept() {
+    let mut outputs = Outputs::new(vec![file("a", Format::Csv)], 0, &Limits::default());
+    let emit = |outputs: &mut Outputs, value: &str| outputs.append(to(0), &record(None, Some(value.as_bytes())), &[]);
+    let taken = |outputs: &mut Outputs| {
+        let files = outputs.take().seal().unwrap().files;
+        files.into_iter().map(|file| (file.records, String::from_utf8(file.bytes).unwrap())).collect::<Vec<_>>()
+    };
+    emit(&mut outputs, "{\"dropped\":1}").unwrap();
+    outputs.rollback();
+    emit(&mut outputs, "{\"a\":1}").unwrap();
+    let error = emit(&mut outputs, "{\"b\":1}").unwrap_err();
+    assert!(error.to_string().starts_with("output \"a\": format csv can't hold the record: the names in its value"), "{error}");
+    outputs.commit();
+    emit(&mut outputs, "{\"a\":2}").unwrap();
+    outputs.commit();
+    assert_eq!(taken(&mut outputs), [(2, "a\n1\n2\n".to_owned())]);
+    emit(&mut outputs, "{\"b\":3}").unwrap();
+    outputs.commit();
+    assert_eq!(taken(&mut outputs), [(1, "b\n3\n".to_owned())]);
+    emit(&mut outputs, "[]").unwrap_err();
+    outputs.rollback();
+    assert_eq!((taken(&mut outputs), outputs.bytes()), (vec![], 0));
+}

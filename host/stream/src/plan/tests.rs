@@ -116,16 +116,35 @@ fn a_file_that_came_later_is_seen_and_not_in_the_plan() {
 }
 
 #[test]
-fn a_compressed_file_is_refused_by_name() {
+fn compressed_files_and_those_whose_records_do_not_show_where_they_begin_stay_whole() {
+    let long = b"line\n".repeat(usize::try_from(MIB).unwrap());
+    let names = ["a", "b.gz", "c.txt.zst", "d.GZ", "gz", "z.gzip"];
+    let (_root, folder) = folder_of(&names.map(|name| (name, long.as_slice())));
+    for (format, whole) in [
+        (Format::Lines, vec![1, 2, 3]),
+        (Format::JsonLines, vec![1, 2, 3]),
+        (Format::Csv, vec![0, 1, 2, 3, 4, 5]),
+        (Format::Bytes, vec![0, 1, 2, 3, 4, 5]),
+    ] {
+        let splits = make_plan(&folder, "**", format).unwrap().partitions.concat();
+        for file in 0..6 {
+            let count = splits.iter().filter(|split| split.file == file).count();
+            assert_eq!(count == 1, whole.contains(&file), "{format:?}: {count} splits of file {file}");
+        }
+        let last = splits.iter().map(|split| split.end - split.start).sum::<u64>();
+        assert_eq!(last, 6 * long.len() as u64, "{format:?}");
+    }
+}
+
+#[test]
+fn a_compressed_file_without_a_byte_is_refused_by_name() {
     for name in ["b.gz", "b.txt.zst", "b.GZ"] {
-        let (_root, folder) = folder_of(&[("a", b"one\n"), (name, b"\x1f\x8b")]);
-        for pattern in ["*", "**", name] {
-            let error = make_plan(&folder, pattern, Format::Lines).unwrap_err();
+        let (_root, folder) = folder_of(&[("a", b"one\n"), ("c", b""), (name, b"")]);
+        for format in [Format::Lines, Format::Bytes] {
+            let error = make_plan(&folder, "*", format).unwrap_err();
             assert!(matches!(&error, SourceError::Refused { name: found, .. } if found == name), "{error:?}");
-            assert!(error.to_string().contains("lines and tsv"), "{error}");
+            assert!(error.to_string().contains("it has no byte"), "{error}");
         }
         make_plan(&folder, "a", Format::Lines).unwrap();
     }
-    let (_root, folder) = folder_of(&[("gz", b"one\n"), ("a.gzip.txt", b"two\n")]);
-    assert_eq!(make_plan(&folder, "*", Format::Lines).unwrap().files.len(), 2);
 }

@@ -1,0 +1,221 @@
+//! Compressed files that other programs made, that are cut off, corrupt, or far larger than they look; and CSV that is none. Damage is told, with
+//! file and byte: what a file held is never just shorter.
+
+use super::formats::{Folder, Item, gzip, zstd};
+use super::*;
+
+/// What `gzip` and `zstd` made of `lines.txt`, in two members or frames each.
+const GZIP: &[u8] = include_bytes!("../../../tests/fixtures/lines.gz");
+const ZSTD: &[u8] = include_bytes!("../../../tests/fixtures/lines.zst");
+const TEXT: &str = include_str!("../../../tests/fixtures/lines.txt");
+
+fn read(name: &str, bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
+    let folder = Folder::new(&[(name.to_owned(), bytes.to_vec())], reading(Format::Bytes, MIB));
+    let items = folder.read((0, 0))?.0;
+    match items.as_slice() {
+        [] => Ok(Vec::new()),
+        [(_, Item::Record(None, value))] => Ok(value.clone()),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[test]
+fn what_gzip_and_zstd_wrote_is_read() {
+    for (name, bytes) in [("lines.gz", GZIP), ("lines.zst", ZSTD)] {
+        assert!(read(name, bytes).unwrap() == TEXT.as_bytes(), "{name}");
+        let folder = Folder::new(&[(name.to_owned(), bytes.to_vec())], reading(Format::Lines, MIB));
+        assert_eq!(folder.read_in_two_parts(name).len(), TEXT.lines().count());
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_never_just_shorter() {
+    let first = "first member\n".repeat(30);
+    for (name, compress) in [("a.gz", gzip as fn(&[u8]) -> Vec<u8>), ("a.zst", zstd)] {
+        let members = [compress(first.as_bytes()), compress(b"second")];
+        let whole = members.concat();
+        let mut refused = 0;
+        for length in 1..whole.len() {
+            match read(name, &whole[..length]) {
+                // Between two members nobody can tell that there was another one. (Before a frame that is skipped, too.)
+                Ok(found) => assert!(
+                    [members[0].len(), members[0].len() - 11, whole.len() - 11].contains(&length)
+                        && first.as_bytes().starts_with(&found[..first.len()]),
+                    "{name} cut at {length} holds {} bytes",
+                    found.len()
+                ),
+                Err(error) => {
+                    let message = error.to_string();
+                    assert!(matches!(error, SourceError::Damaged { .. }), "{name} cut at {length}: {error:?}");
+                    assert!(
+                        message.contains(name) && message.contains("cut off") && message.contains(&format!("byte {length}")),
+                        "{message}"
+                    );
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > whole.len() - 5, "{name}: {refused} of {} cuts are refused", whole.len());
+    }
+}
+
+#[test]
+fn a_byte_that_changed_is_told_or_changes_nothing() {
+    // The first frame of zstd has a checksum, as `zstd` makes by default; without one, nobody can tell.
+    let frame = zstd_frame_end();
+    for (name, bytes) in [("a.gz", GZIP), ("a.zst", &ZSTD[..frame])] {
+        let whole = read(name, bytes).unwrap();
+        let mut refused = 0;
+        for at in 0..bytes.len() {
+            let mut altered = bytes.to_vec();
+            altered[at] ^= 1 << (at % 8);
+            match read(name, &altered) {
+                Ok(found) => assert!(found == whole, "{name}: byte {at} changed, and what is read is another text"),
+                Err(error) => {
+                    assert!(matches!(error, SourceError::Damaged { .. }), "{name} byte {at}: {error:?}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > bytes.len() * 9 / 10, "{name}: {refused} of {} changes are refused", bytes.len());
+    }
+}
+
+/// Where the second frame begins.
+fn zstd_frame_end() -> usize {
+    let magic = [0x28, 0xb5, 0x2f, 0xfd];
+    4 + ZSTD[4..].windows(4).position(|bytes| bytes == magic).unwrap()
+}
+
+#[test]
+fn a_file_that_is_something_else_is_told_by_name() {
+    for name in ["a.gz", "b.zst"] {
+        for bytes in [b"plain text, and enough of it\n".as_slice(), b"x", b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"] {
+            let error = read(name, bytes).unwrap_err();
+            assert!(matches!(&error, SourceError::Damaged { file, at: 0, .. } if file == name), "{error:?}");
+        }
+        // Behind what is whole, too.
+        let whole = if name == "a.gz" { gzip(b"one\n") } else { zstd(b"one\n") };
+        let error = read(name, &[whole, b"rubbish behind the data".to_vec()].concat()).unwrap_err();
+        assert!(matches!(&error, SourceError::Damaged { file, .. } if file == name), "{error:?}");
+    }
+}
+
+#[test]
+fn a_frame_that_asks_for_more_memory_than_is_given_is_refused() {
+    // Magic, a header without content size, a window of 16 MiB, an empty last block.
+    let error = read("a.zst", b"\x28\xb5\x2f\xfd\x00\x70\x01\0\0").unwrap_err();
+    assert!(error.to_string().contains("compress it without --long"), "{error}");
+    assert_eq!(read("a.zst", b"\x28\xb5\x2f\xfd\x00\x68\x01\0\0").unwrap(), b"", "a window of 8 MiB");
+    let error = read("a.zst", b"\x28\xb5\x2f\xfd\x01\x00\x07\x01\0\0").unwrap_err();
+    assert!(error.to_string().contains("takes dictionary 7"), "{error}");
+}
+
+#[test]
+fn a_small_file_that_holds_gigabytes_is_passed_over_piece_by_piece_in_bounded_memory() {
+    let zeros = vec![0; 32 * 1024 * 1024];
+    for (name, member) in [("a.gz", gzip(&zeros)), ("a.zst", zstd(&zeros))] {
+        for format in [Format::Lines, Format::JsonLines, Format::Bytes] {
+            let bytes = [member.clone(), member.clone()].concat();
+            assert!(bytes.len() < 1_000_000, "{} bytes", bytes.len());
+            let folder = Folder::new(&[(name.to_owned(), bytes)], reading(format, MIB));
+            let mut source = folder.source((0, 0));
+            let mut pieces = 0;
+            let fetched = loop {
+                match source.next().unwrap() {
+                    Fetched::Passing => pieces += 1,
+                    other => break other,
+                }
+            };
+            let expected = Fetched::TooLong { split: 0, offset: 0, length: 64 * MIB, end_offset: 64 * MIB };
+            assert_eq!(fetched, expected, "{name} {format:?}");
+            assert!((6..=8).contains(&pieces), "{name}: 64 MiB are passed over by 8 at a time: {pieces} times");
+            assert!(source.window.capacity() <= 4 * 1024 * 1024, "{name}: {} bytes were kept", source.window.capacity());
+            assert_eq!(source.next().unwrap(), Fetched::End { split: 1 });
+        }
+    }
+}
+
+#[test]
+fn going_on_far_inside_a_compressed_file_asks_again_piece_by_piece() {
+    let text = "a line of text\n".repeat(2_000_000);
+    let at = 15 * 1_900_000;
+    for (name, bytes) in [("a.gz", gzip(text.as_bytes())), ("a.zst", zstd(text.as_bytes()))] {
+        let folder = Folder::new(&[(name.to_owned(), bytes)], reading(Format::Lines, MIB));
+        let mut source = folder.source((0, at));
+        let mut pieces = 0;
+        let fetched = loop {
+            match source.next().unwrap() {
+                Fetched::Passing => pieces += 1,
+                Fetched::Batch(batch) => break batch,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!((2..=4).contains(&pieces), "{pieces} pieces");
+        assert_eq!(fetched.columns.offsets[0], at, "{name}");
+        assert_eq!(folder.read((0, at)).unwrap().0.len(), 100_000, "{name}");
+    }
+}
+
+#[test]
+fn positions_behind_the_content_of_a_compressed_file_are_refused() {
+    for (name, bytes) in [("a.gz", gzip(b"one\n")), ("a.zst", zstd(b"one\n"))] {
+        let folder = Folder::new(&[(name.to_owned(), bytes)], reading(Format::Lines, MIB));
+        assert_eq!(folder.read((0, 4)).unwrap().0, []);
+        let error = folder.read((0, 5)).unwrap_err();
+        assert!(matches!(error, SourceError::Corrupt { what: "the offset", found: 5, limit: 4 }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_compressed_file_that_is_written_over_has_changed_and_is_not_damaged() {
+    let text: Vec<u8> = (0..200_000_u32).flat_map(|number| format!("line {number}\n").into_bytes()).collect();
+    for (name, bytes) in [("a.gz", gzip(&text)), ("a.zst", zstd(&text))] {
+        let folder = Folder::new(&[(name.to_owned(), bytes.clone())], reading(Format::Lines, MIB));
+        let mut source = folder.source((0, 0));
+        assert!(matches!(source.next().unwrap(), Fetched::Batch(_)));
+        fs::write(folder.root.path().join(name), vec![b'x'; bytes.len() / 2]).unwrap();
+        let error = std::iter::repeat_with(|| source.next()).find_map(Result::err).unwrap();
+        assert!(matches!(error, SourceError::Changed { .. }), "{error:?}");
+    }
+}
+
+/// Expects that a CSV file can't be read, and that the message says why and where.
+fn check_csv(content: &str, at: u64, expected: &str) {
+    for (name, bytes) in [("a.csv", content.as_bytes().to_vec()), ("a.csv.gz", gzip(content.as_bytes()))] {
+        let folder = Folder::new(&[(name.to_owned(), bytes)], reading(Format::Csv, 1000));
+        let error = folder.read((0, 0)).unwrap_err();
+        assert!(matches!(&error, SourceError::Damaged { file, at: found, .. } if file == name && *found == at), "{error:?}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn csv_that_is_none_names_file_and_byte() {
+    check_csv("a,b\n1,2\n\"3,4\n5,6\n", 8, "is never closed");
+    check_csv("a,\"b\n1,2\n", 0, "is never closed");
+    check_csv(&format!("a,b\n1,2\n\"{}", "x\n".repeat(3000)), 6009, "is never closed");
+    check_csv("a,b,a\n1,2,3\n", 6, "has two columns \"a\"");
+    check_csv(&format!("{},b\n1,2\n", "a".repeat(2000)), 0, "more than the 1000 bytes of limits.record");
+    let folder = Folder::new(&[("a".to_owned(), b"a,\xff\n1,2\n".to_vec())], reading(Format::Csv, 1000));
+    let error = folder.read((0, 0)).unwrap_err();
+    assert!(error.to_string().contains("column 2 of its header line is not UTF-8"), "{error}");
+}
+
+#[test]
+fn rows_that_are_none_are_left_out_one_by_one() {
+    let folder = Folder::new(&[("a".to_owned(), b"a,b\n1,2\n3\n4,5,6\n7,\xff\n8,9".to_vec())], reading(Format::Csv, 30));
+    let object = |text: &str| Item::Record(None, text.as_bytes().to_vec());
+    let none = |text: &str| Item::Unreadable(format!("can't be read as csv: it {text}"));
+    let expected = [
+        (4, object("{\"a\":\"1\",\"b\":\"2\"}")),
+        (8, none("has 1 fields, the header line of its file has 2")),
+        (10, none("has 3 fields, the header line of its file has 2")),
+        (16, none("is not UTF-8 in its field 2")),
+        (20, object("{\"a\":\"8\",\"b\":\"9\"}")),
+    ];
+    assert_eq!(folder.read_in_two_parts("rows"), expected.map(|(offset, item)| ((0, offset), item)));
+    let folder = Folder::new(&[("a".to_owned(), b"a,b\n1234567890,1234567890\n1,2\n".to_vec())], reading(Format::Csv, 30));
+    let none = Item::Unreadable("can't be read as csv: as a JSON object it has 35 bytes, limits.record allows 30".to_owned());
+    assert_eq!(folder.read_in_two_parts("rows")[0], ((0, 4), none));
+}

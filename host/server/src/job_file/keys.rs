@@ -42,8 +42,6 @@ pub(crate) const STATE: [&str; 1] = ["backend"];
 pub(crate) const LIMITS: [&str; 7] =
     [MEMORY.key, CALL_TIME.key, RECORD.key, EMIT_RECORDS.key, EMIT_BYTES.key, DIRTY_BYTES.key, UNPUBLISHED_BYTES.key];
 
-/// Formats of the interface page that are not built.
-pub(crate) const FORMATS_NOT_BUILT: [&str; 3] = ["csv", "json-lines", "bytes"];
 /// Most stages of one job: far more than anybody drew yet, and their indexes fit 16 bits.
 pub(crate) const STAGES_MAX: usize = 1000;
 /// Most keys of a stage's `config`.

@@ -57,7 +57,8 @@ const OUTPUTS: Expected =
 const FROM: Expected = ("a path, file:///… or stream://…", "write, for example, from = \"books/*.txt\"");
 const TO: Expected = ("a path, file:///… or stream://…", "write, for example, to = \"out\"");
 const CONFIG: Expected = ("a table of texts, numbers, booleans and dates", "write, for example, config = { emit = \"at-end\" }");
-const FORMATS: [(&str, Format); 2] = [("lines", Format::Lines), ("tsv", Format::Tsv)];
+const FORMATS: [(&str, Format); 5] =
+    [("lines", Format::Lines), ("tsv", Format::Tsv), ("json-lines", Format::JsonLines), ("csv", Format::Csv), ("bytes", Format::Bytes)];
 const SCHEMES: &str = "paths, file:///…, stream://…";
 
 /// All stages: those of `[[stage]]`, or the one that stands at the top level.
@@ -171,9 +172,6 @@ fn read_input(around: Around<'_>, port: &Field<'_>) -> Result<Source, JobFileErr
         }
         Target::File(path) => {
             let format = read_format(&fields)?;
-            if compressed(path) {
-                return Err(from.error(Problem::NotBuilt { found: from.found(), built: "uncompressed files".to_owned() }));
-            }
             let files = paths::files(around.folder, path, Path::is_dir).map_err(|error| from.unexpected(&error.to_string(), FROM.1))?;
             Ok(Source::File { folder: files.folder, pattern: files.pattern, format })
         }
@@ -210,14 +208,9 @@ fn read_stream(field: &Field<'_>) -> Result<StreamName, JobFileError> {
 }
 
 fn read_format(fields: &Fields<'_>) -> Result<Format, JobFileError> {
-    let expected = ("one of \"lines\", \"tsv\"", "write, for example, format = \"lines\"");
-    fields.require("format", expected)?.choice(&FORMATS, &keys::FORMATS_NOT_BUILT)
-}
-
-/// Whether a name or pattern asks for compressed files. Nothing is known here of what a folder or another glob will match.
-fn compressed(path: &str) -> bool {
-    let path = path.to_ascii_lowercase();
-    [".gz", ".zst"].iter().any(|ending| path.ends_with(ending))
+    let names = FORMATS.map(|(name, _)| format!("{name:?}")).join(", ");
+    let expected = format!("one of {names}");
+    fields.require("format", (&expected, "write, for example, format = \"lines\""))?.choice(&FORMATS, &[])
 }
 
 fn refuse(fields: &Fields<'_>, key: &str, why: &str) -> Result<(), JobFileError> {

@@ -15,6 +15,7 @@ mod components;
 mod disk;
 mod ends;
 mod formats;
+mod formats_of_files;
 mod going_back;
 mod harness;
 mod javascript;

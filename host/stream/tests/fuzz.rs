@@ -1,12 +1,13 @@
 #![cfg(test)]
-//! Runs, plans and releases against damage and lies. A run that was changed is refused unless its checksum was made to match again; what is read then
-//! is written and read the same. A plan leads nowhere but into its folder and is read to an end; a release gives names only in its folder.
-//! Nothing panics, and no length makes room for more than is there.
+//! Runs, plans, releases and input files against damage and lies. A run that was changed is refused unless its checksum was made to match again; what
+//! is read then is written and read the same. A plan leads nowhere but into its folder and is read to an end, as is a file, compressed or not, unless it
+//! is refused; a release gives names only in its folder. Nothing panics, and no length makes room for more than is there.
 
 #[path = "../../../tests/fuzz/fuzzer.rs"]
 mod fuzzer;
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -221,4 +222,71 @@ fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Reads a file of a format to its end, in a folder of its own.
+fn read_file(folder: &Path, name: &str, (bytes, format): (&[u8], Format)) -> Outcome {
+    fs::write(folder.join(name), bytes).unwrap();
+    let input = Arc::new(InputFolder::open(folder).unwrap());
+    let Ok(plan) = make_plan(&input, name, format) else { return Outcome::Refused };
+    let reading = Reading { format, record_bytes_max: 1 << 16 };
+    let at = SourceStart { partition: 0, split: 0, offset: 0 };
+    let mut source = FileSource::open(input, Arc::new(plan), at, reading).unwrap();
+    let mut place = 0;
+    loop {
+        let next = match source.next() {
+            Ok(Fetched::Batch(batch)) => {
+                batch.columns.check().unwrap();
+                batch.end_offset
+            }
+            Ok(Fetched::TooLong { end_offset, .. } | Fetched::Unreadable { end_offset, .. }) => end_offset,
+            Ok(Fetched::Passing) => continue,
+            Ok(Fetched::End { .. }) => return Outcome::Read,
+            Err(error) => {
+                assert!(error.to_string().starts_with(&format!("input file {name:?} in folder ")), "{error}");
+                return Outcome::Refused;
+            }
+        };
+        assert!(next > place, "it does not come forward from byte {place}");
+        place = next;
+    }
+}
+
+#[test]
+fn compressed_data_that_was_changed_is_refused_or_read_to_an_end() {
+    let root = tempfile::tempdir().unwrap();
+    let texts = [b"a line\n".repeat(300), (0..600_u32).flat_map(u32::to_le_bytes).collect(), vec![b'x'; 5_000], b"short".to_vec()];
+    let frames: Vec<Vec<u8>> =
+        texts.iter().map(|text| ruzstd::encoding::compress_to_vec(text.as_slice(), ruzstd::encoding::CompressionLevel::Fastest)).collect();
+    let members: Vec<Vec<u8>> = texts
+        .iter()
+        .map(|text| {
+            let mut member = Vec::new();
+            flate2::bufread::GzEncoder::new(text.as_slice(), flate2::Compression::default()).read_to_end(&mut member).unwrap();
+            member
+        })
+        .collect();
+    let stored = |ending: &'static str| files("host/stream/tests/fixtures", move |name| name.ends_with(ending));
+    let before = peak_bytes();
+    for (format, name, seeds) in
+        [("zstd", "a.zst", [frames, stored("lines.zst")].concat()), ("gzip", "a.gz", [members, stored("lines.gz")].concat())]
+    {
+        let check = |input: &[u8]| read_file(root.path(), name, (input, Format::Lines));
+        let (_, refused) = Fuzz { format, seeds: &seeds, rounds: 6_000 }.run(mutate::bytes, check);
+        assert!(refused > 500, "{refused} refused: the mutations miss the format");
+    }
+    let taken = peak_bytes() - before;
+    assert!(taken < 256 << 20, "files of some kilobytes made the reader take {taken} bytes");
+}
+
+#[test]
+fn text_that_was_changed_is_read_to_an_end_or_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let csv = [b"a,\"b \"\"c\"\"\"\r\n1,\"x,\ny\"\n\n2,\n".to_vec(), b"\xef\xbb\xbfa,b\n1,2\n3\n".to_vec()];
+    let check = |input: &[u8]| read_file(root.path(), "a.csv", (input, Format::Csv));
+    let (read, refused) = Fuzz { format: "csv", seeds: &csv, rounds: 6_000 }.run(mutate::bytes, check);
+    assert!(read > 500 && refused > 500, "{read} read, {refused} refused: the mutations miss the format");
+    let json = [b"{\"a\": [1, \"\\u00e9\"]}\n\n  \n-1.5e3\r\nnull\n".to_vec(), b"\xef\xbb\xbf[[[[]]]]\n\"text\"".to_vec()];
+    let check = |input: &[u8]| read_file(root.path(), "a.jsonl", (input, Format::JsonLines));
+    Fuzz { format: "json-lines", seeds: &json, rounds: 6_000 }.run(mutate::bytes, check);
 }

@@ -14,7 +14,7 @@ use gregor_model::segment::Position;
 
 use crate::event::Event;
 use crate::ready::{Ready, Urgency};
-use crate::retry::durably;
+use crate::retry::Tries;
 use crate::setup::RunError;
 use crate::threads::Shutdown;
 
@@ -119,7 +119,13 @@ pub(crate) struct InputQueue {
     /// Index of the task.
     task: usize,
     state: Mutex<QueueState>,
-    feed: Mutex<Box<dyn Feed>>,
+    source: Mutex<Source>,
+}
+
+/// Where items come from, and how often it has failed since it gave the last one.
+struct Source {
+    feed: Box<dyn Feed>,
+    tries: Tries,
 }
 
 struct QueueState {
@@ -157,7 +163,7 @@ impl InputQueue {
     /// A queue for a task's input, not yet fed.
     pub(crate) fn new((index, task): (usize, usize), feed: Box<dyn Feed>) -> Self {
         let state = QueueState { items: VecDeque::new(), bytes: 0, feeding: Feeding::Drained, more: More::default() };
-        Self { index, task, state: Mutex::new(state), feed: Mutex::new(feed) }
+        Self { index, task, state: Mutex::new(state), source: Mutex::new(Source { feed, tries: Tries::default() }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, QueueState> {
@@ -292,21 +298,25 @@ enum Filled {
 /// Fills a queue until it is full, drained or ended, or until as much as a queue holds was read: a task that takes as fast as this reads
 /// would keep a thread for itself, and there are few of them.
 fn fill(queue: &InputQueue, ready: &Ready, shutdown: &Shutdown) -> Result<Filled, RunError> {
-    let mut feed = queue.feed.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut source = queue.source.lock().unwrap_or_else(PoisonError::into_inner);
     let mut read = 0;
     while read < QUEUE_BYTES_MAX {
         let more = std::mem::take(&mut queue.lock().more);
-        feed.extend(more);
-        let fetched = durably(shutdown, "read an input", || feed.fetch())?;
-        let rests = match fetched {
-            Fetched::Item(item) => {
+        source.feed.extend(more);
+        let rests = match source.feed.fetch() {
+            Ok(Fetched::Item(item)) => {
                 read += item.bytes();
                 queue.lock().put(item)
             }
-            // If the job is over, that is seen before the next try.
-            Fetched::Later => break,
-            Fetched::Nothing => queue.lock().drain(),
+            // If the job is over, that is seen before the next try. It may fail again where it failed before: such tries count.
+            Ok(Fetched::Later) => break,
+            Ok(Fetched::Nothing) => queue.lock().drain(),
+            Err(failed) => {
+                source.tries.wait_for_another(shutdown, "read an input", failed)?;
+                continue;
+            }
         };
+        source.tries = Tries::default();
         // Of a drained queue, too: the task may have seen `Soon` and rested, and must look once more, to become idle.
         ready.wake(queue.task, Urgency::Normal);
         if rests {

@@ -108,3 +108,11 @@ fn a_source_that_goes_on_failing_gives_up_and_one_that_is_refused_ends_the_job()
     })]);
     assert!(matches!(&events[..], [Event::Failed(RunError::Refused(_))]));
 }
+
+#[test]
+fn a_source_that_fails_each_time_it_has_come_back_to_where_it_was_gives_up_too() {
+    let failing = queue(0, |asked| if asked % 2 == 1 { Ok(Fetched::Later) } else { Err(RunError::Failed("the disk is gone".to_owned())) });
+    let (ready, shutdown) = (Ready::new(1), Shutdown::default());
+    let failed = (0..20).find_map(|_| fill(&failing, &ready, &shutdown).err()).expect("it is tried for ever");
+    assert!(matches!(&failed, RunError::Failed(reason) if reason.contains("the disk is gone")), "{failed}");
+}

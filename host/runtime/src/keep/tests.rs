@@ -1,7 +1,6 @@
 //! Upkeep that fails half-way: what of it is kept, what goes, and whom it holds up.
 
 use std::fs;
-use std::path::Path;
 use std::sync::atomic::AtomicU32;
 
 use crossbeam_channel::bounded;
@@ -122,5 +121,4 @@ fn a_merge_that_finds_the_archive_damaged_says_so_and_holds_up_no_other() {
     };
     assert!(damage.contains("gone"), "{damage}");
     assert_eq!((&bad[..], &good[..], merged.merges.len()), (&[0][..], &[1, 2][..], 2));
-    assert!(!Path::new("gone").exists());
 }

@@ -134,6 +134,10 @@ impl FileSource {
                 None => return corrupt("the file of a split", u64::from(split.file), (plan.files.len() as u64).saturating_sub(1)),
                 Some(file) if split.end > file.length => return corrupt("the end of a split", split.end, file.length),
                 Some(_) if split.start > split.end => return corrupt("the beginning of a split", split.start, split.end),
+                // A file that is decompressed can't be cut: one that an older program cut was read as it is, at places of its own bytes.
+                Some(file) if Compression::of(&file.name) != Compression::None && (split.start, split.end) != (0, file.length) => {
+                    return corrupt("the length of a split of a compressed file", split.end - split.start, file.length);
+                }
                 Some(_) => {}
             }
         }
@@ -260,7 +264,8 @@ impl FileSource {
             match batch.take(&mut self.window, open.header.as_ref()) {
                 Room::Left => match self.window.rest(bounds.framed_bytes_max()) {
                     // Empty lines, more of them than is read at once.
-                    Line::Cut if batch.is_empty() && self.window.at() >= until => return Ok(Some(Fetched::Passing)),
+                    Line::Cut if self.window.at() >= until && batch.is_empty() => return Ok(Some(Fetched::Passing)),
+                    Line::Cut if self.window.at() >= until => return Ok(Some(self.batch(batch, start, modified_ns))),
                     Line::Cut => self.window.fill(&mut open.content)?,
                     Line::TooLong if batch.is_empty() => break,
                     Line::None if batch.is_empty() && !self.window.is_ended() => return Err(unclosed()),

@@ -101,20 +101,26 @@ pub(crate) enum HeaderLine {
 
 /// Takes the header line, and the empty lines before it, from a window that begins where the file does.
 pub(crate) fn take_header(window: &mut Window, bounds: Bounds) -> HeaderLine {
-    while let Some((line, length)) = next_row(window.bytes(), window.is_last()) {
-        let line = without_mark(line, window.at());
+    loop {
+        let bytes = window.bytes();
+        // The mark is passed over first: a quote behind it opens a field.
+        let mark = if window.at() == 0 { MARK.iter().zip(bytes).take_while(|(mark, byte)| mark == byte).count() } else { 0 };
+        if mark == bytes.len() && mark < MARK.len() && !window.is_last() {
+            return HeaderLine::Cut;
+        }
+        let mark = if mark == MARK.len() { mark } else { 0 };
+        let Some((line, length)) = next_row(bytes.get(mark..).unwrap_or_default(), window.is_last()) else { return HeaderLine::Cut };
         if line.len() > bounds.record_bytes_max {
             return HeaderLine::TooLong;
         }
         let header = (!line.is_empty()).then(|| Header::parse(line));
-        window.pass(length);
+        window.pass(mark + length);
         match header {
             Some(Ok(header)) => return HeaderLine::Found(header),
             Some(Err(reason)) => return HeaderLine::Unreadable(reason),
             None => {}
         }
     }
-    HeaderLine::Cut
 }
 
 /// The row that stands first in these bytes, without its end, and the bytes that it takes; none if it does not end there.

@@ -51,7 +51,7 @@ impl Content {
             Compression::Zstd => {
                 let mut decoder = FrameDecoder::new();
                 decoder.set_max_window_size(ZSTD_WINDOW_BYTES_MAX);
-                Self::Zstd(Box::new(Frames { decoder, compressed: compressed(file), place: Place::Between }))
+                Self::Zstd(Box::new(Frames { decoder, compressed: compressed(file), place: Place::Between, given: 0 }))
             }
         }
     }
@@ -178,6 +178,8 @@ pub(crate) struct Frames {
     decoder: FrameDecoder,
     compressed: Compressed,
     place: Place,
+    /// Bytes that the frame has given.
+    given: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +195,9 @@ impl Frames {
         loop {
             let step = match self.place {
                 Place::Within if self.decoder.can_collect() > 0 => {
-                    return self.decoder.read(into).map_err(|error| self.compressed.explain(&error, false));
+                    let read = self.decoder.read(into).map_err(|error| self.compressed.explain(&error, false))?;
+                    self.given += read as u64;
+                    return Ok(read);
                 }
                 Place::Within if self.decoder.is_finished() => {
                     self.place = Place::Between;
@@ -201,7 +205,7 @@ impl Frames {
                         (Some(told), Some(found)) if told != found => {
                             Err(format!("a frame's checksum is {told:08x}, its content's is {found:08x}"))
                         }
-                        _ => Ok(()),
+                        _ => self.check_size(),
                     }
                 }
                 Place::Within => {
@@ -218,10 +222,18 @@ impl Frames {
         }
     }
 
+    /// Whether the frame gave as many bytes as it says, where it says so: few have a checksum. (No size and a size of 0 are one to the decoder.)
+    fn check_size(&self) -> Result<(), String> {
+        match self.decoder.content_size() {
+            told if told != 0 && told != self.given => Err(format!("a frame is to have {told} bytes of content, and has {}", self.given)),
+            _ => Ok(()),
+        }
+    }
+
     fn begin_frame(&mut self) -> Result<(), String> {
         match self.decoder.reset(&mut self.compressed) {
             Ok(()) => {
-                self.place = Place::Within;
+                (self.place, self.given) = (Place::Within, 0);
                 Ok(())
             }
             // Not for us: such frames carry what other programs put beside the data.

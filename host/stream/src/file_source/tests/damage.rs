@@ -137,6 +137,52 @@ fn a_small_file_that_holds_gigabytes_is_passed_over_piece_by_piece_in_bounded_me
 }
 
 #[test]
+fn a_frame_that_gives_less_than_it_says_is_never_just_shorter() {
+    // Five bytes are told, without a checksum; a block of three follows.
+    let error = read("a.zst", b"\x28\xb5\x2f\xfd\x20\x05\x1b\0\0a").unwrap_err();
+    assert!(error.to_string().contains("is to have 5 bytes of content, and has 3"), "{error}");
+    assert_eq!(read("a.zst", b"\x28\xb5\x2f\xfd\x20\x03\x1b\0\0a").unwrap(), b"aaa");
+}
+
+#[test]
+fn empty_lines_without_end_hold_up_neither_the_records_before_them_nor_others() {
+    for (format, record) in [(Format::JsonLines, "1\n"), (Format::Csv, "a\n1\n")] {
+        let text = [record.as_bytes(), &vec![b'\n'; 64 * 1024 * 1024], b"2\n"].concat();
+        for (name, bytes) in [("a.gz", gzip(&text)), ("a.zst", zstd(&text))] {
+            let folder = Folder::new(&[(name.to_owned(), bytes)], reading(format, MIB));
+            let (mut source, mut pieces, mut values) = (folder.source((0, 0)), 0, 0);
+            loop {
+                match source.next().unwrap() {
+                    Fetched::Passing => pieces += 1,
+                    Fetched::Batch(batch) => {
+                        values += batch.columns.len();
+                        assert!(
+                            batch.end_offset <= 10 * MIB || values == 2,
+                            "{name}: the first record is held back until {}",
+                            batch.end_offset
+                        );
+                    }
+                    Fetched::End { .. } => break,
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(values == 2 && (5..=8).contains(&pieces), "{name} {format:?}: {values} records, {pieces} pieces");
+        }
+    }
+}
+
+#[test]
+fn a_compressed_file_that_was_cut_into_splits_is_refused() {
+    let bytes = gzip(TEXT.as_bytes());
+    let folder = Folder::new(&[("a.gz".to_owned(), bytes)], reading(Format::Lines, MIB));
+    let mut plan = (*folder.plan).clone();
+    plan.partitions[0][0].end -= 1;
+    let at = SourceStart { partition: 0, split: 0, offset: 0 };
+    let refused = FileSource::open(Arc::clone(&folder.folder), Arc::new(plan), at, reading(Format::Lines, MIB));
+    assert!(matches!(refused, Err(SourceError::Corrupt { .. })), "{:?}", refused.err());
+}
+
+#[test]
 fn going_on_far_inside_a_compressed_file_asks_again_piece_by_piece() {
     let text = "a line of text\n".repeat(2_000_000);
     let at = 15 * 1_900_000;

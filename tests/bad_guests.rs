@@ -101,7 +101,12 @@ fn under_skip_a_bad_record_costs_itself_only() {
         println!("{mode}: exit {:?} after {:?}, {} MiB", ended.code, ended.elapsed, ended.peak_kib / 1024);
         let ended = ended.code(0);
         assert!(ended.peak_kib < 700 * 1024, "{mode}: {} KiB", ended.peak_kib);
-        assert!(ended.stderr.contains("skipped"), "{mode}: nobody is told of what was left out:\n{}", ended.stderr);
+        let told = ended.stderr.lines().filter(|line| line.contains("skipped: the record at byte ")).count();
+        assert!(
+            told >= 3 && ended.stderr.contains("byte 0 of hostile.txt"),
+            "{mode}: nobody is told of what was left out:\n{}",
+            ended.stderr
+        );
         exact_but_for_triggers(&lab);
     }
 }
@@ -164,7 +169,8 @@ fn a_deep_guest_harms_nobody_whatever_stack_threads_have_by_default() {
 fn a_tasks_own_rejection_leaves_a_record_out() {
     for on_error in ["skip", "stop"] {
         let lab = lab("reject", &format!("on-error = \"{on_error}\""));
-        lab.run(&[]).code(0);
+        let ended = lab.run(&[]).code(0).says("skipped: the record at byte 0 of hostile.txt").says("the task rejects it: ");
+        assert_eq!(ended.stderr.matches("skipped: ").count(), TRIGGERS.len(), "{}", ended.stderr);
         exact_but_for_triggers(&lab);
     }
 }

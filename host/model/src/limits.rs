@@ -83,6 +83,8 @@ pub const RETRYABLE_WAIT: Duration = Duration::from_millis(100);
 pub const RETRYABLE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Log lines of one task kept a second; more are counted and dropped.
 pub const LOG_LINES_A_SECOND: u32 = 100;
+/// Records of one task left out of which is told a second, each with its place and why; the others are counted.
+pub const SKIP_LINES_A_SECOND: u32 = 10;
 /// Bytes of one log line of a task; the rest is cut off.
 pub const LOG_LINE_BYTES_MAX: usize = 4096;
 /// Metric series of one task; from the list of what a guest can make grow.

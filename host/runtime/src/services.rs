@@ -10,7 +10,7 @@ use gregor_guest::{
     TaskIdentity,
 };
 use gregor_model::columns::{Columns, Record, Strings, StringsBuf};
-use gregor_model::limits::{LOG_LINES_A_SECOND, METRIC_SERIES_MAX};
+use gregor_model::limits::{LOG_LINES_A_SECOND, METRIC_SERIES_MAX, SKIP_LINES_A_SECOND};
 use gregor_model::names::TaskId;
 use gregor_state::{KeyRange, StateError, TaskStores};
 use gregor_stream::{OutputError, Outputs, Target};
@@ -31,6 +31,8 @@ pub(crate) struct TaskServices {
     identity: TaskIdentity,
     config: Arc<BTreeMap<String, String>>,
     log: TaskLog,
+    /// What is told of records that are left out.
+    skips: TaskLog,
     series: BTreeMap<String, Series>,
     cursors: Cursors,
 }
@@ -80,6 +82,8 @@ pub(crate) struct TaskLog {
     task: TaskId,
     reports: Sender<Report>,
     clock: Clock,
+    /// Lines a second.
+    rate: u32,
     second: u64,
     lines: u32,
     dropped: u64,
@@ -88,28 +92,42 @@ pub(crate) struct TaskLog {
 impl TaskLog {
     /// A task's log.
     pub(crate) fn new((stage, task): (String, TaskId), reports: Sender<Report>, clock: Clock) -> Self {
-        Self { stage, task, reports, clock, second: 0, lines: 0, dropped: 0 }
+        Self { stage, task, reports, clock, rate: LOG_LINES_A_SECOND, second: 0, lines: 0, dropped: 0 }
     }
 
-    fn write(&mut self, level: &'static str, line: String) {
+    /// Another log of the same task, with a bound of its own.
+    fn beside(&self, rate: u32) -> Self {
+        let mut log = Self::new((self.stage.clone(), self.task), self.reports.clone(), self.clock);
+        log.rate = rate;
+        log
+    }
+
+    fn write(&mut self, level: &'static str, line: impl FnOnce() -> String) {
+        if self.admits() {
+            self.send(level, line());
+        }
+    }
+
+    /// Whether there is room for a line; if not, it counts as dropped.
+    fn admits(&mut self) -> bool {
         let second = self.clock.now().as_secs();
         if second != self.second {
             (self.second, self.lines) = (second, 0);
             self.tell_dropped();
         }
-        if self.lines >= LOG_LINES_A_SECOND {
+        if self.lines >= self.rate {
             self.dropped += 1;
-            return;
+            return false;
         }
         self.lines += 1;
-        self.send(level, line);
+        true
     }
 
     /// Says how many lines are missing, if any are.
     fn tell_dropped(&mut self) {
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
-            self.send("warn", format!("{dropped} log lines were dropped: over {LOG_LINES_A_SECOND} a second"));
+            self.send("warn", format!("{dropped} log lines were dropped: over {} a second", self.rate));
             if self.dropped > 0 {
                 // Nobody heard of them.
                 self.dropped = dropped;
@@ -137,6 +155,7 @@ impl TaskServices {
     /// Puts them together.
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { stores, outputs, identity, config, log } = parts;
+        let skips = log.beside(SKIP_LINES_A_SECOND);
         Self {
             stores,
             outputs,
@@ -145,9 +164,20 @@ impl TaskServices {
             identity,
             config,
             log,
+            skips,
             series: BTreeMap::new(),
             cursors: Cursors::default(),
         }
+    }
+
+    /// Whether it is told that one more record was left out; if many are, the others are counted.
+    pub(crate) fn tells_of_skip(&mut self) -> bool {
+        self.skips.admits()
+    }
+
+    /// Says of a record that was left out which one it was, and why.
+    pub(crate) fn tell_skip(&mut self, reason: &str) {
+        self.skips.send("warn", format!("skipped: {reason}"));
     }
 
     /// Keeps what the call staged.
@@ -271,11 +301,13 @@ impl Services for TaskServices {
             Level::Warn => "warn",
             Level::Error => "error",
         };
-        let mut text = line.message.to_owned();
-        for (name, value) in line.fields {
-            text.push_str(&format!(" {name}={value:?}"));
-        }
-        self.log.write(level, text);
+        self.log.write(level, || {
+            let mut text = line.message.to_owned();
+            for (name, value) in line.fields {
+                text.push_str(&format!(" {name}={value:?}"));
+            }
+            text
+        });
     }
 
     fn metric(&mut self, update: MetricUpdate<'_>) {
@@ -333,7 +365,7 @@ mod tests {
     fn written(reports: usize, lines: u64) -> Vec<String> {
         let (sender, reports) = crossbeam_channel::bounded(reports);
         let mut log = TaskLog::new(("stage".to_owned(), TaskId { stage: 0, partition: 0 }), sender, Clock::start());
-        (0..lines).for_each(|at| log.write("info", format!("line {at}")));
+        (0..lines).for_each(|at| log.write("info", || format!("line {at}")));
         drop(log);
         reports.iter().map(|report| if let Report::TaskLog { line, .. } = report { line } else { panic!("no line") }).collect()
     }

@@ -46,6 +46,8 @@ pub(super) struct Session {
     /// Tells this process from its predecessor with the same host id.
     instance: HostId,
     link: Option<Link>,
+    /// Whether somebody has said that there is none, since the last one.
+    outage: Outage,
     /// The path of its node in the election of the present session.
     own: Option<String>,
     /// Whether it has entered the election, in this session or one before.
@@ -61,6 +63,13 @@ pub(super) struct Session {
 enum Standing {
     Unknown,
     Leads,
+}
+
+/// Whether an outage was spoken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outage {
+    Untold,
+    Told,
 }
 
 /// How a write ended.
@@ -79,6 +88,7 @@ impl Session {
             paths,
             instance: HostId(rand::random()),
             link: None,
+            outage: Outage::Untold,
             own: None,
             entry: Entry::First,
             claim: None,
@@ -203,6 +213,17 @@ impl Session {
     fn lose(&mut self) {
         if self.link.take().is_some() {
             tracing::warn!(job = %self.options.job, "lost the session with ZooKeeper");
+            self.outage = Outage::Told;
+        }
+    }
+
+    /// Says that there is no session to be had, once: a wrong address looks like a job that does nothing.
+    fn miss(&mut self, fault: &Fault) {
+        let Fault::Lost(reason) = fault else { return };
+        if self.outage == Outage::Untold {
+            let Options { job, servers, outage_limit, .. } = &self.options;
+            tracing::warn!(%job, servers, ?outage_limit, "can't reach ZooKeeper ({reason}), and tries on until checkpoint.outage-limit has passed");
+            self.outage = Outage::Told;
         }
     }
 
@@ -251,7 +272,7 @@ impl Session {
         self.lose();
         self.own = None;
         self.standing = Standing::Unknown;
-        let link = Box::pin(Link::connect(&self.options)).await?;
+        let link = Box::pin(Link::connect(&self.options)).await.inspect_err(|fault| self.miss(fault))?;
         if self.presence == Presence::Host {
             self.settle(&link).await?;
             self.appear(&link).await?;
@@ -260,6 +281,7 @@ impl Session {
             }
         }
         self.link = Some(link);
+        self.outage = Outage::Untold;
         Ok(())
     }
 

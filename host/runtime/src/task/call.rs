@@ -98,7 +98,7 @@ impl Task {
             let answer = self.process(input, &batch, range.clone());
             match answer.and_then(|rejections| self.judge_rejections(rejections)) {
                 Ok(rejections) => {
-                    take_rejections(&rejections, cell);
+                    self.take_rejections(input, (&batch, range.start, &rejections), cell)?;
                     self.commit()?;
                     self.move_to(input, &batch, range);
                 }
@@ -213,10 +213,14 @@ impl Task {
 
     /// Follows `on-error` for a record at fault. `remedy` is what can be changed for a job that goes on: with another component or another input it
     /// is another job.
-    fn leave_out(&self, cell: &Cell, (reason, remedy): (&str, &str)) -> Result<(), Fault> {
+    fn leave_out(&mut self, cell: &Cell, (reason, remedy): (&str, &str)) -> Result<(), Fault> {
         match self.on_error() {
             OnError::Skip => {
                 cell.figures.skipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let services = self.instance()?.services();
+                if services.tells_of_skip() {
+                    services.tell_skip(reason);
+                }
                 Ok(())
             }
             OnError::Stop => Err(Fault::Guest(self.failed(format!(
@@ -266,21 +270,40 @@ impl Task {
     }
 
     fn describe(&self, input: usize, batch: &Batch, (record, reason): (usize, &str)) -> String {
+        format!("{} fails: {reason}", self.place(input, batch, record))
+    }
+
+    /// Where a record of a batch stands, for people.
+    fn place(&self, input: usize, batch: &Batch, record: usize) -> String {
         let offset = batch.columns.offsets.get(record).copied().unwrap_or(0);
         let place = self
             .inputs
             .get(input)
             .and_then(|input| input.watch.as_ref())
             .map_or_else(|| format!("offset {offset}"), |watch| watch.place(&batch.after, offset));
-        format!("the record at {place} of input {:?} fails: {reason}", self.port(input))
+        format!("the record at {place} of input {:?}", self.port(input))
+    }
+
+    /// Counts what the task leaves out, and says why. `first` is where its call began in the batch.
+    fn take_rejections(
+        &mut self,
+        input: usize,
+        (batch, first, rejections): (&Batch, usize, &[Rejection]),
+        cell: &Cell,
+    ) -> Result<(), RunError> {
+        cell.figures.skipped.fetch_add(rejections.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        for rejection in rejections {
+            let record = first.saturating_add(usize::try_from(rejection.index).unwrap_or(usize::MAX));
+            if self.instance()?.services().tells_of_skip() {
+                let place = self.place(input, batch, record);
+                let reason = format!("{place}: the task rejects it: {}", one_line(&rejection.reason));
+                self.instance()?.services().tell_skip(&reason);
+            }
+        }
+        Ok(())
     }
 
     fn port(&self, input: usize) -> &str {
         self.identity.stage.inputs.get(input).map_or("?", |input| input.port.as_str())
     }
-}
-
-/// Counts what the task leaves out.
-fn take_rejections(rejections: &[Rejection], cell: &Cell) {
-    cell.figures.skipped.fetch_add(rejections.len() as u64, std::sync::atomic::Ordering::Relaxed);
 }

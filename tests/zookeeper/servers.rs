@@ -13,7 +13,8 @@ use crate::harness::zookeeper::ZooKeeper;
 fn a_server_that_is_killed_and_started_again_on_its_data_costs_time_only() {
     let mut random = seed::random("a_server_that_is_killed_and_started_again_on_its_data_costs_time_only");
     let mut server = ZooKeeper::start();
-    let site = Site::new(&mut random, RECORDS, (server.address(), SESSION * 2));
+    // Enough for a fast machine to be at it still when the server has come back twice.
+    let site = Site::new(&mut random, RECORDS * 4, (server.address(), SESSION * 2));
     let mut host = site.start("data");
     // Each is down for so long; the last one for several sessions.
     for down in [Duration::ZERO, Duration::from_millis(random.random_range(0..1_500)), SESSION * 2 * 3] {

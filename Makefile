@@ -7,7 +7,7 @@
 #
 #   make fuzz     altered stored formats and job files for GREGOR_FUZZ_SECONDS=600; GREGOR_FUZZ_SEED=n repeats a round
 #
-# and: make plugins, build, check, bench, bench-restart, setup.
+# and: make plugins, build, check, bench, bench-restart, bench-memory, setup.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -21,9 +21,10 @@ unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR CARGO_BUILD_TARGET
 # Clones share what they build of the dependencies (RocksDB, wasmtime: half an hour); tests/setup/clone.sh says how.
 CARGO_BUILD_BUILD_DIR ?= $(HOME)/.cache/gregor-build
 unexport CARGO_BUILD_BUILD_DIR
-HOST = CARGO_BUILD_BUILD_DIR="$$(tests/setup/clone.sh '$(CARGO_BUILD_BUILD_DIR)')" cargo --locked --config target/clone.toml
+HOST = CARGO_BUILD_BUILD_DIR="$$(tests/setup/clone.sh '$(CARGO_BUILD_BUILD_DIR)')" cargo --locked --config target/clone/build.toml
 GUESTS = cargo --locked --config 'build.target-dir="target/guests"'
-# Clippy is a program of its own, which is not told of --config.
+# What `cargo clippy` does, which clones of this repository would share; and for guests, that program, which is not told of --config.
+HOST_CLIPPY = $(subst build.toml,clippy.toml,$(HOST)) check
 GUEST_CLIPPY = CARGO_TARGET_DIR='$(CURDIR)/target/guests' cargo --locked clippy
 RUST := --manifest-path plugins/rust/Cargo.toml
 HOSTILE := --manifest-path tests/hostile/Cargo.toml
@@ -32,7 +33,7 @@ WASM_OUT := target/guests/wasm32-wasip2/debug
 JAVASCRIPT := target/plugins/js/split.wasm target/plugins/js/count.wasm $(addprefix target/plugins/hostile/,hoard.wasm checks.wasm)
 COMPONENTIZE = target/js/node_modules/.bin/componentize-qjs --wit wit --world simple-task-with-lifecycle --stub-wasi --sync
 
-.PHONY: help setup plugins build test fuzz soak check demo bench bench-restart
+.PHONY: help setup plugins build test fuzz soak check demo bench bench-restart bench-memory
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
 
@@ -70,9 +71,10 @@ target/js/installed: plugins/js/package.json plugins/js/package-lock.json | setu
 build: setup
 	$(HOST) build
 
+# Many tests wait for a process, a session or a disk: one more of them than processors keeps those busy.
 test: setup plugins
 	$(GUESTS) test $(RUST) --workspace
-	$(HOST) test --workspace --no-fail-fast
+	RUST_TEST_THREADS=$$(($$(nproc) + 1)) $(HOST) test --workspace --no-fail-fast
 
 soak: export GREGOR_SOAK_SECONDS = $(or $(SECONDS),600)
 soak: setup plugins
@@ -92,7 +94,7 @@ check: setup $(JAVASCRIPT)
 	cargo fmt --all --check
 	cargo fmt $(RUST) --all --check
 	cargo fmt $(HOSTILE) --all --check
-	$(HOST) clippy --workspace --all-targets -- -D warnings
+	$(HOST_CLIPPY) --workspace --all-targets
 	$(GUEST_CLIPPY) $(RUST) --workspace --all-targets -- -D warnings
 	$(GUEST_CLIPPY) $(RUST) --workspace $(WASM) -- -D warnings
 	$(GUEST_CLIPPY) $(HOSTILE) --workspace $(WASM) -- -D warnings
@@ -108,3 +110,6 @@ bench: setup plugins build
 
 bench-restart: setup plugins build
 	@tests/bench/restart.sh
+
+bench-memory: setup plugins build
+	@tests/bench/memory.sh

@@ -66,7 +66,7 @@ impl Killed {
     fn with_bases(test: &str) -> Self {
         let mut random = seed::random(test);
         let ledger = Ledger::new(&mut random, SHORT_CHAINS, RECORDS);
-        ledger.killed(&[], |host| host.confirmed() >= Some(66));
+        ledger.killed_at(66, &[]);
         Self::keep(KilledJob::Ledger(ledger), random)
     }
 
@@ -230,8 +230,11 @@ fn altered_bases_merged_deltas_and_pages_are_refused_by_name_and_nothing_is_touc
 fn harm_all(killed: &mut Killed) -> BTreeMap<String, (u32, u32)> {
     let mut kinds: BTreeMap<String, (u32, u32)> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for key in chosen(&killed.objects()) {
-        for harm in HARMS {
+    let mut turn = 0;
+    for (key, harms) in chosen(&killed.objects()) {
+        for _ in 0..harms {
+            let harm = HARMS[turn % HARMS.len()];
+            turn += 1;
             let (refused, harmless) = kinds.entry(kind(&key).to_owned()).or_default();
             match killed.outcome(&key, harm) {
                 Ok(Outcome::Refused) => *refused += 1,
@@ -248,8 +251,8 @@ fn harm_all(killed: &mut Killed) -> BTreeMap<String, (u32, u32)> {
     kinds
 }
 
-/// Of each kind the first, the last and one between.
-fn chosen(keys: &[String]) -> Vec<String> {
+/// Of each kind the first, the last and one between, and in how many ways each is harmed: the first in all.
+fn chosen(keys: &[String]) -> Vec<(String, usize)> {
     let mut by_kind: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
     for key in keys {
         by_kind.entry(kind(key)).or_default().push(key);
@@ -258,7 +261,7 @@ fn chosen(keys: &[String]) -> Vec<String> {
     for keys in by_kind.values() {
         let mut places = vec![0, keys.len() / 2, keys.len() - 1];
         places.dedup();
-        chosen.extend(places.into_iter().map(|at| keys[at].clone()));
+        chosen.extend(places.into_iter().map(|at| (keys[at].clone(), if at == 0 { HARMS.len() } else { 2 })));
     }
     chosen
 }

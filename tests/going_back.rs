@@ -125,7 +125,7 @@ fn a_savepoint_older_than_the_last_full_manifest_is_kept_and_gone_back_to() {
     let ledger = Ledger::new(&mut random, &format!("{SHORT_CHAINS}\ncollect-grace = \"0 s\"\ncollect-rate = 100000"), RECORDS);
     ledger.killed_at(6, &[]);
     ledger.lab.gregor(&["savepoint", "create", "early", "job.toml", "--data", "data"]).code(0);
-    ledger.killed(&[], |host| host.confirmed() >= Some(66));
+    ledger.killed_at(66, &[]);
     assert!(ledger.kinds().full > 0, "no full manifest was made");
     ledger.lab.gregor(&["checkpoint", "collect", "job.toml", "--data", "data", "--grace", "0 s"]).code(0);
     let back = go_back(&ledger.lab, &["savepoint", "restore", "early"]);

@@ -71,7 +71,8 @@ fn undisturbed(random: &mut StdRng, least: Duration, (limits, mut bytes): (&str,
         if ended.elapsed >= least {
             return (lab, outputs);
         }
-        bytes *= 2;
+        let more = least.as_millis().div_ceil(ended.elapsed.as_millis().max(1)).clamp(2, 8);
+        bytes *= usize::try_from(more).unwrap();
     }
 }
 

@@ -21,6 +21,8 @@ use super::{clock, output};
 pub(crate) const RECORDS: usize = 145_000;
 /// Letters of keys: two of them make the 3,844 different keys of each file.
 const LETTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+/// How often a start writes the register before its first checkpoint.
+const REGISTER_WRITES_OF_A_START: u64 = 2;
 /// `[checkpoint]` for a base after some ten deltas: eight of them are merged before that.
 pub(crate) const SHORT_CHAINS: &str = "interval = \"1 ms\"\nthreshold = 0.06\nkeep = 2";
 /// The same without bases.
@@ -108,10 +110,17 @@ dirty-bytes = "64 KiB"
         ended
     }
 
-    /// Starts the job and kills it once so many checkpoints are confirmed.
+    /// Starts the job, and has it die by its own hand once this checkpoint is confirmed, or one of the next: in time on any machine.
     #[track_caller]
     pub(crate) fn killed_at(&self, checkpoint: u64, arguments: &[&str]) -> Ended {
-        self.killed(arguments, |host| host.confirmed() >= Some(checkpoint))
+        let begun = self.lab.path("data/coordination").exists();
+        let latest = if begun { self.register().latest.map_or(0, |latest| latest.number.0) } else { 0 };
+        let writes = REGISTER_WRITES_OF_A_START + 2 * checkpoint.checked_sub(latest).expect("a checkpoint that is still to come");
+        let ended = self.lab.run(&[arguments, &["--fault", &format!("kill-after:register-write/{writes}")]].concat());
+        assert_eq!(ended.signal, Some(9), "it was to die at register write {writes}:\n{}", ended.stderr);
+        let reached = self.register().latest.map_or(0, |latest| latest.number.0);
+        assert!((checkpoint..checkpoint + 4).contains(&reached), "it died at checkpoint {reached}, not {checkpoint}:\n{}", ended.stderr);
+        ended
     }
 
     /// The manifests in the archive, by number. One that is being written, or goes, meanwhile is left out.

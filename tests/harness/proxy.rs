@@ -23,6 +23,8 @@ pub(crate) enum Network {
     RepliesLost,
     /// What the server says waits until the network changes.
     RepliesLate,
+    /// The same from the moment on when the client says something that has these bytes in it; until then all is forwarded.
+    RepliesLateAfter(&'static [u8]),
     /// The server's side of each connection is closed as soon as it has said something, which is not forwarded; the client's stays open.
     HalfClosed,
 }
@@ -167,6 +169,11 @@ fn forward(shared: &Shared, direction: Direction, (from, to): (&mut TcpStream, &
         };
         if direction == Direction::Reply {
             shared.wait_while_late();
+        }
+        if let (Network::RepliesLateAfter(bait), Direction::Request) = (shared.state().0, direction)
+            && bytes[..length].windows(bait.len()).any(|window| window == bait)
+        {
+            shared.set(Network::RepliesLate);
         }
         match (shared.state().0, direction) {
             (Network::Cut, _) => return,

@@ -3,30 +3,38 @@
 #
 # usage: tests/setup/clone.sh FOLDER
 #
-# Prints the build folder for this clone: FOLDER, or target/ in the clone where FOLDER can't be written. Writes target/clone.toml, which
-# goes with it: `cargo --config target/clone.toml`.
+# Prints the build folder for this clone: FOLDER, or target/ in the clone where FOLDER can't be written. Writes target/clone/, which goes
+# with it: `cargo --config target/clone/build.toml`, and for clippy `cargo --config target/clone/clippy.toml check`.
 #
-# Why that file: cargo names what it builds of a workspace's own crates by their place in the workspace, not on the machine. Two clones in
-# one build folder would take each other's crates for their own, and run each other's tests. A profile is part of the name, so each clone
-# builds its own crates with a number of codegen units that no other clone has. Above some hundred that number changes nothing else.
+# Why: cargo names what it builds of a workspace's own crates by their place in the workspace, not on the machine. Two clones in one build
+# folder would take each other's crates for their own, and run each other's tests. What is named, too, is the program that stands between
+# cargo and the compiler for a workspace's own crates. So each clone has one of its own, which does nothing but call the compiler.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-clone_config() {
-    local checksum _ manifest
-    read -r checksum _ < <(pwd -P | cksum)
-    echo "# Written by tests/setup/clone.sh, which says why."
-    for manifest in host/*/Cargo.toml; do
-        printf '[profile.dev.package.%s]\ncodegen-units = %d\n' "$(sed -n 's/^name = "\(gregor-.*\)"$/\1/p' "$manifest")" \
-            "$((1000 + checksum % 1000000000))"
-    done
+# Writes standard input to a file, unless that is what it holds: cargo looks at times.
+put() {
+    local content
+    content=$(cat)
+    if [[ ! -f $1 || "$content" != "$(<"$1")" ]]; then
+        printf '%s\n' "$content" >"$1"
+    fi
 }
 
-mkdir -p target
-config=$(clone_config)
-if [[ ! -f target/clone.toml || "$config" != "$(<target/clone.toml)" ]]; then
-    printf '%s\n' "$config" >target/clone.toml
-fi
+# A program that calls the compiler $2, and the configuration $1 that names it.
+wrapper() {
+    put "target/clone/$1" <<<"#!/bin/sh
+exec $2"
+    chmod +x "target/clone/$1"
+    put "target/clone/$1.toml" <<<"build.rustc-workspace-wrapper = '$PWD/target/clone/$1'"
+}
+
+mkdir -p target/clone
+# shellcheck disable=SC2016 # The program is to expand it.
+wrapper build '"$@"'
+# What `cargo clippy` does, which would put a wrapper in place that all clones have in common.
+# shellcheck disable=SC2016
+wrapper clippy 'clippy-driver "$@" -Dwarnings'
 
 shared=${1:?usage: tests/setup/clone.sh FOLDER}
 if mkdir -p "$shared" 2>/dev/null && [[ -w "$shared" && -x "$shared" ]]; then

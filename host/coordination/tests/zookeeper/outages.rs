@@ -122,7 +122,8 @@ async fn replies_that_come_late_do_no_harm() {
     let proxy = Proxy::start(server.address());
     let coordinator = open(proxy.address(), 1);
     coordinator.begin(&begin(1)).await.unwrap();
-    for (n, network) in (1..).zip([Network::RepliesLate, Network::HalfClosed, Network::RepliesLost, Network::RequestsLost]) {
+    let created = Network::RepliesLateAfter(br#""status":"created""#);
+    for (n, network) in (1..).zip([Network::RepliesLate, created, Network::HalfClosed, Network::RepliesLost, Network::RequestsLost]) {
         proxy.set(network);
         let late = server.transactions();
         let heal = async {

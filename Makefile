@@ -74,7 +74,8 @@ build: setup
 # Many tests wait for a process, a session or a disk: one more of them than processors keeps those busy.
 test: setup plugins
 	$(GUESTS) test $(RUST) --workspace
-	RUST_TEST_THREADS=$$(($$(nproc) + 1)) $(HOST) test --workspace --no-fail-fast
+	@scratch=$$(tests/setup/scratch.sh); trap 'rm -rf "$$scratch"' EXIT; \
+	TMPDIR=$$scratch RUST_TEST_THREADS=$$(($$(nproc) + 1)) $(HOST) test --workspace --no-fail-fast
 
 soak: export GREGOR_SOAK_SECONDS = $(or $(SECONDS),600)
 soak: setup plugins

@@ -7,7 +7,10 @@
 #
 #   make fuzz     altered stored formats and job files for GREGOR_FUZZ_SECONDS=600; GREGOR_FUZZ_SEED=n repeats a round
 #
-# and: make plugins, build, check, bench, bench-restart, bench-memory, setup.
+#   make bench    gregor bench: what sandbox, host and checkpoints cost on this machine, in some five minutes; CASES='count-1m identity',
+#                 SECONDS=2, ROUNDS=9, PLOT=figures.svg
+#
+# and: make plugins, build, check, bench-word-count, bench-restart, bench-memory, setup.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -33,7 +36,7 @@ WASM_OUT := target/guests/wasm32-wasip2/debug
 JAVASCRIPT := target/plugins/js/split.wasm target/plugins/js/count.wasm $(addprefix target/plugins/hostile/,hoard.wasm checks.wasm)
 COMPONENTIZE = target/js/node_modules/.bin/componentize-qjs --wit wit --world simple-task-with-lifecycle --stub-wasi --sync
 
-.PHONY: help setup plugins build test fuzz soak check demo bench bench-restart bench-memory
+.PHONY: help setup plugins build test fuzz soak check demo bench bench-word-count bench-restart bench-memory
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
 
@@ -106,6 +109,9 @@ demo: setup plugins build
 	@tests/demo/run.sh
 
 bench: setup plugins build
+	@target/debug/gregor bench $(CASES) --data target $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PLOT),--plot '$(PLOT)')
+
+bench-word-count: setup plugins build
 	@$(GUESTS) build $(RUST) -p split --example reference
 	@tests/bench/word-count.sh
 

@@ -8,6 +8,7 @@ mod archive_faults;
 mod bad_guests;
 mod bad_input;
 mod bases;
+mod bench;
 mod cases;
 mod changed;
 mod collect;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast the word count is, beside a plain loop in Rust that does the same without host, sandbox or checkpoints. `make bench` builds all
+# How fast the word count is, beside a plain loop in Rust that does the same without host, sandbox or checkpoints. `make bench-word-count` builds all
 # that it needs, and calls it. Prints one line a round and the medians; compares the results byte for byte in each round. Never fails for
 # being slow: a figure is to be looked at, not to be tested.
 #

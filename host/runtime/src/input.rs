@@ -3,6 +3,7 @@
 //! more than its bound (plus one run), and to show a record of a run that is not confirmed.
 
 mod file;
+mod generated;
 mod run;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use crate::setup::RunError;
 use crate::threads::Shutdown;
 
 pub(crate) use file::{FileFeed, FileInput, bytes_before, place};
+pub(crate) use generated::GeneratedFeed;
 pub(crate) use run::{RunCache, RunFeed, RunRef};
 
 /// Bytes of batches that wait for one task's input: a few milliseconds of work, so that a source's hiccup is not the task's.
@@ -88,7 +90,7 @@ pub(crate) enum Fetched {
     Later,
 }
 
-/// Where items come from. Implementations: [`FileFeed`] and [`RunFeed`]. Blocks while it reads.
+/// Where items come from. Implementations: [`FileFeed`], [`RunFeed`] and, for measurements, [`GeneratedFeed`]. Blocks while it reads.
 ///
 /// Guarantees demanded: items come in the order of their positions, none twice; after an error the same item is asked for again; after
 /// `Item::End` it is not asked again.

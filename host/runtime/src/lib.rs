@@ -33,6 +33,7 @@ mod run;
 mod save;
 mod services;
 pub mod setup;
+pub mod stand_ins;
 mod start;
 mod supervisor;
 mod task;

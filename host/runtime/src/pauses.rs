@@ -33,6 +33,12 @@ impl Histogram {
         }
     }
 
+    /// What was taken in, as upper bounds of buckets and how many are in each; empty buckets are left out.
+    pub(crate) fn counts(&self) -> Vec<(Duration, u64)> {
+        let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).enumerate();
+        counts.filter(|&(_, count)| count > 0).map(|(index, count)| (Duration::from_nanos(upper_bound(index)), count)).collect()
+    }
+
     /// What was taken in. Percentiles are upper bounds of their buckets, none above the longest.
     pub(crate) fn summary(&self) -> Pauses {
         let counts: Vec<u64> = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
@@ -80,6 +86,9 @@ mod tests {
         near(pauses.p50, 500);
         near(pauses.p99, 990);
         assert_eq!((pauses.count, pauses.max), (1000, Duration::from_millis(1)));
+        let counts = histogram.counts();
+        assert_eq!(counts.iter().map(|(_, count)| count).sum::<u64>(), 1000);
+        assert!(counts.is_sorted() && counts.len() > 16, "{counts:?}");
     }
 
     #[test]

@@ -56,11 +56,11 @@ pub fn run(setup: Setup, commands: Receiver<Command>, reports: Sender<Report>) -
     let tell = |report| drop(reports.send(report));
     // Nobody takes commands before the supervisor does: one that waits means that the job is to stop.
     match start(&setup, io.handle(), (&tell, &|| !commands.is_empty()))? {
-        Start::Finished(history) => Ok(Outcome::AlreadyFinished(so_far(Standing::of(&setup, &history)))),
+        Start::Finished(history) => Ok(Outcome::AlreadyFinished(so_far(Standing::of(&setup.job, &history)))),
         Start::Stopped(Some(standing)) => Ok(Outcome::Stopped(so_far(standing))),
         Start::Stopped(None) => Ok(Outcome::StoppedUnread),
         Start::Go(started) => {
-            let Standing { checkpoint, records } = Standing::of(&setup, &started.history);
+            let Standing { checkpoint, records } = Standing::of(&setup.job, &started.history);
             tell(Report::Resumed { checkpoint, records });
             House::build(setup, *started, (io, clock), (commands, reports))?.live()
         }
@@ -161,6 +161,7 @@ impl House {
             skipped: cells.iter().map(|cell| cell.figures.skipped.load(Ordering::Relaxed)).sum(),
             confirmed: self.supervisor.confirmed(),
             pauses: shared.pauses.summary(),
+            pause_counts: shared.pauses.counts(),
             metrics: Vec::new(),
             elapsed: self.clock.now(),
         };

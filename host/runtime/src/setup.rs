@@ -13,6 +13,8 @@ use gregor_model::names::{Boot, CheckpointNumber, Incarnation, TaskId};
 use gregor_model::steps::Steps;
 use thiserror::Error;
 
+use crate::stand_ins::StandIns;
+
 /// Everything that varies between one run and another.
 pub struct Setup {
     /// The job, checked (`Job::check`), its ports in the order of the components' descriptions.
@@ -35,6 +37,8 @@ pub struct Setup {
     pub workers: usize,
     /// What becomes of an output file that is neither under its temporary nor under its final name.
     pub lost_outputs: LostOutputs,
+    /// What stands in for parts of the host while its costs are measured; nothing, as by default, for a user's job.
+    pub stand_ins: StandIns,
 }
 
 /// What becomes of an output file that a checkpoint released and that is gone.
@@ -75,6 +79,8 @@ pub enum Report {
         took: Duration,
         /// Bytes saved for it.
         bytes: u64,
+        /// Records read from outside that are part of it, since the job began.
+        covered: u64,
         /// How far the job is.
         progress: Progress,
     },
@@ -134,6 +140,8 @@ pub struct Summary {
     pub confirmed: u64,
     /// Pauses of tasks at freezes in this run.
     pub pauses: Pauses,
+    /// The same pauses as a histogram: how many took at most so long and longer than the entry before, in ascending order.
+    pub pause_counts: Vec<(Duration, u64)>,
     /// What the tasks counted in this run, by stage and name; of each stage at most `METRIC_SERIES_MAX`, and none of a job that failed.
     pub metrics: Vec<Metric>,
     /// How long the run took.

@@ -64,9 +64,9 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// As the confirmed manifests have it.
-    pub(crate) fn of(setup: &Setup, history: &History) -> Self {
+    pub(crate) fn of(job: &Job, history: &History) -> Self {
         let records = history.tasks.values().map(|task| {
-            let Some(stage) = setup.job.stage_of(task.header.task) else { return 0 };
+            let Some(stage) = job.stage_of(task.header.task) else { return 0 };
             let inputs = stage.inputs.iter().zip(&task.header.inputs);
             inputs.filter(|(input, _)| matches!(input.source, Source::File { .. })).map(|(_, progress)| progress.records).sum::<u64>()
         });
@@ -155,7 +155,7 @@ pub(crate) fn start(setup: &Setup, io: &Handle, (warn, over): (&dyn Fn(Report), 
 fn find_and_arrange(setup: &Setup, io: &Asking<'_>, (warn, stands): (&dyn Fn(Report), &mut Option<Standing>)) -> Result<Start, RunError> {
     let latest: Choose<'_> = &|register| Ok(register.latest.clone());
     let found = look(setup, io, (latest, warn))?;
-    *stands = Some(Standing::of(setup, &found.history));
+    *stands = Some(Standing::of(&setup.job, &found.history));
     if is_finished(&found) {
         return finished(setup, found);
     }
@@ -165,7 +165,7 @@ fn find_and_arrange(setup: &Setup, io: &Asking<'_>, (warn, stands): (&dyn Fn(Rep
     let seen = found.register.as_ref().map(|register| (&register.spec, &register.latest));
     let moved = seen.unwrap_or((&None, &None)) != (&register.spec, &register.latest);
     let found = if moved { look(setup, io, (latest, warn))? } else { found };
-    *stands = Some(Standing::of(setup, &found.history));
+    *stands = Some(Standing::of(&setup.job, &found.history));
     if moved && is_finished(&found) {
         return finished(setup, found);
     }

@@ -3,6 +3,7 @@
 //! keep anything of a call that failed.
 
 mod call;
+mod code;
 mod freeze;
 mod seed;
 mod turn;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use gregor_guest::{CallLimits, Component, Instance};
+use gregor_guest::CallLimits;
 use gregor_model::digest::Digest;
 use gregor_model::history::TaskHistory;
 use gregor_model::job::{OnError, Stage};
@@ -32,6 +33,8 @@ use crate::restore::Restore;
 use crate::save::Frozen;
 use crate::services::{Parts, Series, TaskServices};
 use crate::setup::RunError;
+use code::Code;
+pub(crate) use code::Program;
 use seed::Pieces;
 
 /// What the tasks of a job share.
@@ -149,9 +152,9 @@ pub(crate) struct Task {
 /// The guest, or what it will be made of once the state is restored.
 enum Guest {
     /// State is to be restored first.
-    Asleep { component: Component, parts: Option<Box<Parts>>, restore: Box<Restore> },
+    Asleep { program: Program, parts: Option<Box<Parts>>, restore: Box<Restore> },
     /// It runs.
-    Awake(Box<Instance<TaskServices>>),
+    Awake(Code),
 }
 
 /// A batch that failed for a reason outside of its records.
@@ -169,8 +172,8 @@ struct Retry {
 pub(crate) struct Beginning {
     /// Who it is.
     pub(crate) identity: Identity,
-    /// Its component.
-    pub(crate) component: Component,
+    /// Its component, or what stands in for it.
+    pub(crate) program: Program,
     /// What its services are made of; the stores not yet restored.
     pub(crate) parts: Parts,
     /// How its state is restored.
@@ -182,11 +185,11 @@ pub(crate) struct Beginning {
 impl Task {
     /// A task that goes on from the last confirmed segment, or from the beginning.
     pub(crate) fn new(shared: Arc<Shared>, beginning: Beginning, history: Option<&TaskHistory>) -> Self {
-        let Beginning { identity, component, parts, restore, inputs } = beginning;
+        let Beginning { identity, program, parts, restore, inputs } = beginning;
         Self {
             identity,
             shared,
-            guest: Guest::Asleep { component, parts: Some(Box::new(parts)), restore: Box::new(restore) },
+            guest: Guest::Asleep { program, parts: Some(Box::new(parts)), restore: Box::new(restore) },
             inputs,
             next_input: 0,
             parent: history.map(|task| task.segment),
@@ -214,7 +217,7 @@ impl Task {
     /// Restores the state and makes the instance, at the first turn: on the worker, so that tasks are restored side by side and each goes on as
     /// soon as it is ready.
     fn wake(&mut self) -> Result<(), RunError> {
-        let Guest::Asleep { component, parts, restore } = &mut self.guest else { return Ok(()) };
+        let Guest::Asleep { program, parts, restore } = &mut self.guest else { return Ok(()) };
         let Some(mut parts) = parts.take() else { return Ok(()) };
         restore.run(&self.identity.name, &mut parts.stores)?;
         let limits = &self.shared.limits;
@@ -224,14 +227,14 @@ impl Task {
             emit_records: limits.emit_records,
             emit_bytes: limits.emit_bytes,
         };
-        let instance = Instance::new(component, TaskServices::new(*parts), limits)
+        let code = Code::new(program, TaskServices::new(*parts), limits)
             .map_err(|error| RunError::Failed(format!("task {} can't start: {error}", self.identity.name)))?;
-        self.guest = Guest::Awake(Box::new(instance));
+        self.guest = Guest::Awake(code);
         Ok(())
     }
 
-    /// The instance and its services. Only called after [`Self::wake`].
-    fn instance(&mut self) -> Result<&mut Instance<TaskServices>, RunError> {
+    /// The code and its services. Only called after [`Self::wake`].
+    fn instance(&mut self) -> Result<&mut Code, RunError> {
         match &mut self.guest {
             Guest::Awake(instance) => Ok(instance),
             Guest::Asleep { .. } => Err(RunError::Failed(format!("task {} was run before it was restored", self.identity.name))),

@@ -1,6 +1,7 @@
 //! The command line: raw arguments as clap reads them, and their checked values. Refuses commands that are not built (clap says so, exit 2) and
 //! does nothing by itself.
 
+mod bench;
 mod checkpoints;
 mod fault;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use gregor_coordination::zookeeper::{SESSION_TIMEOUT_MAX, SESSION_TIMEOUT_MIN, Url};
 
 use crate::output::Style;
+pub(crate) use bench::{BenchArgs, BenchRunArgs};
 pub(crate) use checkpoints::{CheckpointCommand, CollectArgs, CreateArgs, NamedArgs, RestoreArgs, SavepointCommand, ShowArgs};
 pub(crate) use fault::{ArchiveFault, Fault, FaultKind, STEPS};
 
@@ -44,6 +46,11 @@ pub(crate) enum Command {
     /// Give checkpoints names, which keeps them
     #[command(subcommand)]
     Savepoint(SavepointCommand),
+    /// Measure this machine: what the sandbox, the host and its checkpoints cost, beside the same work without them
+    Bench(BenchArgs),
+    /// One run of `bench`
+    #[command(hide = true)]
+    BenchRun(BenchRunArgs),
     /// Say what is missing on this machine and how to get it
     Doctor(DoctorArgs),
 }
@@ -191,6 +198,11 @@ mod tests {
         check(&["savepoint", "create", "before_it-1", "job.toml", "--checkpoint", "3"], "checkpoint: Some(3)");
         check(&["savepoint", "create", "Before", "job.toml"], "a-z 0-9 _ -");
         check(&["savepoint", "delete", "job.toml"], "job.toml");
+        check(&["bench", "count-1m", "identity", "--seconds", "2.5"], "cases: [CountMillion, Identity], records: None, seconds: 2.5");
+        check(&["bench", "sort"], "[possible values: identity, filter, count-hot, count-1m, count-zipf, count-uniform, word-count]");
+        check(&["bench", "--seconds", "0"], "expected a number of seconds from 0.1 to 600");
+        check(&["bench", "--records", "5", "--seconds", "1"], "cannot be used with");
+        check(&["bench", "--rounds", "0"], "0 is not in 1..=1000");
         check(&["inspect", "a.wasm", "--output", "yaml"], "[possible values: text, json]");
     }
 }

@@ -2,6 +2,7 @@
 //! together and say what came of it. Refuses to end a process but by returning from `main`, so that everything is joined and synced;
 //! only a signal that comes before a job has begun does (`signals`).
 
+mod bench;
 mod checkpoints;
 mod cli;
 mod clock;
@@ -63,6 +64,8 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::Inspect(args) => inspect::inspect(&args.file, style),
         Command::Checkpoint(command) => execute_on_checkpoints(command, style),
         Command::Savepoint(command) => execute_on_savepoints(command, style),
+        Command::Bench(args) => bench::bench(&args, style),
+        Command::BenchRun(args) => bench::bench_run(&args),
         Command::Doctor(args) => doctor::doctor(args.data.as_deref(), style),
     }
 }

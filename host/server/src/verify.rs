@@ -20,6 +20,7 @@ use crate::job_file::{self, JobFile};
 use crate::output::{self, Style};
 use crate::wiring::{self, Looked, wait};
 use findings::{Findings, Problem};
+pub(crate) use parts::part_footer;
 
 /// What was found: the form is a stable surface.
 #[derive(Debug, Serialize)]

@@ -21,6 +21,7 @@ use gregor_model::names::{Boot, HostId, Incarnation, JobName};
 use gregor_model::register::Register;
 use gregor_model::steps::{Steps, Unobserved};
 use gregor_runtime::setup::{LostOutputs, Setup};
+use gregor_runtime::stand_ins::StandIns;
 
 use crate::cli::{CoordinatorChoice, JobArgs};
 use crate::deploy::Deployed;
@@ -176,6 +177,7 @@ pub(crate) fn wire(deployed: Deployed, choices: Choices) -> Result<Wired, Failur
         fresh: Incarnation(rand::random()),
         workers: choices.workers,
         lost_outputs: choices.lost_outputs,
+        stand_ins: StandIns::default(),
     };
     Ok(Wired { setup, data })
 }

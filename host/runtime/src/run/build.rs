@@ -20,14 +20,14 @@ use super::{BLOCK_CACHE_BYTES, CLEAN_BYTES_MAX, OPEN_STORES_MAX, WRITE_BUFFER_BY
 use crate::cell::Cell;
 use crate::clock::Clock;
 use crate::in_flight::InFlight;
-use crate::input::{Feed, FileFeed, FileInput, InputQueue, RunFeed};
+use crate::input::{Feed, FileFeed, FileInput, GeneratedFeed, InputQueue, RunFeed};
 use crate::restore::Restore;
 use crate::save::FileWatch;
 use crate::services::{Parts, TaskLog};
 use crate::setup::{Report, RunError, Setup};
 use crate::start::{Started, runs_since};
 use crate::supervisor::Reader;
-use crate::task::{Beginning, Identity, Origin, Shared, Task, TaskInput};
+use crate::task::{Beginning, Identity, Origin, Program, Shared, Task, TaskInput};
 use crate::threads::Shutdown;
 
 /// What a job is built from.
@@ -79,7 +79,7 @@ impl Plan<'_> {
                 };
                 let queue = Arc::new(InputQueue::new((built.queues.len(), task), feed));
                 built.queues.push(Arc::clone(&queue));
-                let origin = if watch.is_some() { Origin::Outside } else { Origin::Stream };
+                let origin = if matches!(input.source, Source::File { .. }) { Origin::Outside } else { Origin::Stream };
                 inputs.push(TaskInput { queue, progress, origin, watch });
             }
             built.of_task.push(inputs);
@@ -101,6 +101,10 @@ impl Plan<'_> {
         let Position::File { plan, split, offset } = progress.position else { return Err(wrong("is not one in a file")) };
         if plan != planned.digest {
             return Err(wrong("is one of another plan"));
+        }
+        if let Some(generator) = &self.setup.stand_ins.records {
+            let feed = GeneratedFeed::new(Arc::clone(generator), planned.digest, (id.partition, offset));
+            return Ok((Box::new(feed), progress, None));
         }
         let input = FileInput {
             name: name.into(),
@@ -168,9 +172,10 @@ impl Plan<'_> {
         (index, id, stage): (usize, TaskId, &Arc<Stage>),
         inputs: Vec<TaskInput>,
     ) -> Result<Task, RunError> {
-        let Setup { job, components, state_folder, archive, .. } = self.setup;
+        let Setup { job, components, state_folder, archive, stand_ins, .. } = self.setup;
         let component = components.get(usize::from(id.stage)).cloned();
         let component = component.ok_or_else(|| RunError::Failed(format!("stage {} has no component", stage.name)))?;
+        let program = stand_ins.natives.get(&id.stage).cloned().map_or(Program::Component(component), Program::Native);
         let history = self.started.history.tasks.get(&id);
         let stores: Vec<StoreName> = stage.stores.iter().map(|store| store.name.clone()).collect();
         let folder = state_folder.join(job.name.as_str()).join(stage.name.as_str()).join(id.partition.to_string());
@@ -196,7 +201,7 @@ impl Plan<'_> {
         };
         let name = format!("{}/{}", stage.name, id.partition);
         let identity = Identity { id, index, job: job.name.to_string(), name, stage: Arc::clone(stage) };
-        Ok(Task::new(Arc::clone(shared), Beginning { identity, component, parts, restore, inputs }, history))
+        Ok(Task::new(Arc::clone(shared), Beginning { identity, program, parts, restore, inputs }, history))
     }
 
     /// Confirmed runs that readers have not read.

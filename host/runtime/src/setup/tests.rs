@@ -26,5 +26,6 @@ pub(crate) fn without_stages(folder: &Path, workers: usize) -> Setup {
         fresh: Incarnation(7),
         workers,
         lost_outputs: LostOutputs::Refuse,
+        stand_ins: StandIns::default(),
     }
 }

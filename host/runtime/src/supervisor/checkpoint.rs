@@ -20,6 +20,7 @@ use crate::commit::Order;
 use crate::event::Saved;
 use crate::ready::Urgency;
 use crate::setup::{Report, RunError};
+use crate::start::Standing;
 
 /// The checkpoint that is being made.
 #[derive(Default)]
@@ -175,8 +176,8 @@ impl Supervisor {
         self.kept(&manifest, kept);
         let took = self.parts.clock.now().saturating_sub(created_at);
         self.decided()?;
-        let progress = self.progress();
-        self.report(Report::Confirmed { checkpoint: number, took, bytes, progress });
+        let (progress, covered) = (self.progress(), Standing::of(&self.parts.job, &self.parts.history).records);
+        self.report(Report::Confirmed { checkpoint: number, took, bytes, covered, progress });
         self.complete()
     }
 

@@ -144,6 +144,14 @@ async fn content_of((store, lengths): Archive<'_>, key: &str, (findings, whose):
     Some(content)
 }
 
+/// What a part says of itself, found from its end.
+///
+/// # Errors
+/// The part can't be read, or is none.
+pub(crate) async fn part_footer(store: &dyn Store, key: &str, length: u64) -> Result<Footer, ArchiveError> {
+    footer_of(store, key, length).await.map(|content| content.footer)
+}
+
 /// Finds the footer from the end of the part, as a repair would.
 async fn footer_of(store: &dyn Store, key: &str, length: u64) -> Result<Content, ArchiveError> {
     let corrupt = |problem: String| ArchiveError::Corrupt { key: key.to_owned(), problem };

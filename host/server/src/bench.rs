@@ -1,0 +1,225 @@
+//! `gregor bench`: the published figures, on this machine. Each case is run sandboxed, native (the same host with a function in place of the component)
+//! and bare (a plain loop), by turns, each run in a process of its own; results are compared with what is expected. Refuses to tell a figure
+//! of a run whose result is wrong, and to judge: a figure is to be looked at.
+//!
+//! ```text
+//! gregor bench ─► for each round, case, variant: gregor bench-run ─► wiring, runtime::run with stand-ins ─► check ─► a line of JSON
+//!      └─► medians ─► table, JSON, SVG
+//! ```
+
+mod bare;
+mod case;
+mod check;
+mod feed;
+mod figures;
+mod folder;
+mod measure;
+mod native;
+mod plot;
+mod records;
+mod table;
+mod window;
+mod words;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, anyhow};
+
+use crate::cli::BenchArgs;
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Style};
+use case::Beginning;
+pub(crate) use case::{Case, Variant};
+use figures::{Row, Runs};
+use folder::Folder;
+use measure::Measured;
+pub(crate) use measure::bench_run;
+
+/// Which rounds have the variants that no ratio is made of: every second one.
+const SELDOM: u64 = 2;
+
+/// Measures, and prints what came of it.
+///
+/// # Errors
+/// A component is missing, the disk can't be used, or a run failed or had a wrong result.
+pub(crate) fn bench(args: &BenchArgs, style: Style) -> Result<Exit, Failure> {
+    let program = std::env::current_exe().context("can't find this program's own file").map_err(Failure::failed)?;
+    let plugins = plugins(args.plugins.as_deref(), &program)?;
+    // Before minutes are spent on figures that could not be drawn.
+    if let Some(file) = &args.plot {
+        std::fs::write(file, plot::plot(&[], "")).with_context(|| format!("can't write {}", file.display())).map_err(Failure::refused)?;
+    }
+    let folder = Folder::new(args.data.as_deref()).map_err(Failure::failed)?;
+    let bench = Bench { args, program, plugins, folder };
+    let rows = bench.measure()?;
+    let about = bench.about();
+    if let Some(file) = &args.plot {
+        std::fs::write(file, plot::plot(&rows, &about))
+            .with_context(|| format!("can't write {}", file.display()))
+            .map_err(Failure::failed)?;
+    }
+    let shown = match style {
+        Style::Json => output::result_json(&rows),
+        Style::Text => output::result(&format!("{about}\n\n{}", table::table(&rows))),
+    };
+    shown.map_err(Failure::failed)?;
+    Ok(Exit::Done)
+}
+
+/// The folder of the components: the one that was named, or where `make plugins` puts them.
+fn plugins(named: Option<&Path>, program: &Path) -> Result<PathBuf, Failure> {
+    let folders: Vec<PathBuf> = match named {
+        Some(folder) => vec![folder.to_owned()],
+        // target/debug/gregor and target/plugins/rust; or side by side.
+        None => program.ancestors().skip(1).take(2).map(|folder| folder.join("plugins/rust")).collect(),
+    };
+    let missing = |folder: &PathBuf| {
+        let names = Case::ALL.iter().flat_map(|case| case.components());
+        names.map(|name| folder.join(name).with_extension("wasm")).find(|file| !file.is_file())
+    };
+    let found = folders.iter().find(|folder| missing(folder).is_none());
+    let folder = found.ok_or_else(|| {
+        let file = folders.first().and_then(missing).unwrap_or_default();
+        Failure::refused(anyhow!("{} is missing; run `make plugins` in the checkout, or name the folder by --plugins", file.display()))
+    })?;
+    folder.canonicalize().with_context(|| format!("can't use {}", folder.display())).map_err(Failure::failed)
+}
+
+/// Everything that a measurement needs.
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    program: PathBuf,
+    plugins: PathBuf,
+    folder: Folder,
+}
+
+impl Bench<'_> {
+    fn measure(&self) -> Result<Vec<Row>, Failure> {
+        let cases: Vec<Case> = Case::ALL.into_iter().filter(|case| self.args.cases.is_empty() || self.args.cases.contains(case)).collect();
+        let prefilled = |case: &&Case| self.is_prefilled(**case);
+        if let Some(case) = cases.iter().find(prefilled) {
+            output::tell("counting each of 10 million keys once, for the runs to go on from");
+            self.folder.empty().map_err(Failure::failed)?;
+            self.run((*case, Variant::Prefill), 0)?;
+            self.folder.keep().map_err(Failure::failed)?;
+        }
+        let mut runs: BTreeMap<Case, Runs> = BTreeMap::new();
+        for round in 0..self.args.rounds {
+            for &case in &cases {
+                for variant in variants(round) {
+                    let measured = self.measure_once((case, variant), round)?;
+                    let rate = table::rate(figures::rate(&measured));
+                    output::tell(&format!(
+                        "round {} of {}: {} {}: {rate} records/s",
+                        round + 1,
+                        self.args.rounds,
+                        case.name(),
+                        variant.name()
+                    ));
+                    runs.entry(case).or_default().entry(variant).or_default().insert(round, measured);
+                }
+            }
+        }
+        Ok(runs.iter().map(|(&case, runs)| Row::of(case, runs)).collect())
+    }
+
+    fn is_prefilled(&self, case: Case) -> bool {
+        self.args.records.is_none() && case.beginning() == Beginning::Prefilled
+    }
+
+    fn measure_once(&self, (case, variant): (Case, Variant), round: u64) -> Result<Measured, Failure> {
+        self.folder.empty().map_err(Failure::failed)?;
+        if self.is_prefilled(case) && variant != Variant::Bare {
+            self.folder.fill().map_err(Failure::failed)?;
+        }
+        self.run((case, variant), round)
+    }
+
+    /// One run, in a process of its own.
+    fn run(&self, (case, variant): (Case, Variant), round: u64) -> Result<Measured, Failure> {
+        let mut command = Command::new(&self.program);
+        command.args(["bench-run", case.name(), variant.name()]);
+        command.arg("--folder").arg(self.folder.run()).arg("--plugins").arg(&self.plugins);
+        command.args(["--seconds", &self.args.seconds.to_string(), "--round", &round.to_string()]);
+        if let Some(records) = self.args.records {
+            command.args(["--records", &records.to_string()]);
+        }
+        let what = || format!("a run of {}, {}", case.name(), variant.name());
+        let ended = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let ended = ended.with_context(|| format!("can't start {}", what())).map_err(Failure::failed)?;
+        if !ended.status.success() {
+            return Err(Failure::failed(anyhow!("{} has failed ({}); what it says stands above", what(), ended.status)));
+        }
+        serde_json::from_slice(&ended.stdout)
+            .with_context(|| format!("{} says something else than figures", what()))
+            .map_err(Failure::failed)
+    }
+
+    /// What was measured, and on what.
+    fn about(&self) -> String {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let length = match self.args.records {
+            Some(records) => format!("{records} records"),
+            None => format!("{} s", self.args.seconds),
+        };
+        format!(
+            "gregor {}, commit {}; {cores} cores of {}, {}; {} rounds of {length} each, medians",
+            env!("CARGO_PKG_VERSION"),
+            commit(&self.plugins).unwrap_or_else(|| "unknown".to_owned()),
+            processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            kernel().unwrap_or_else(|| std::env::consts::OS.to_owned()),
+            self.args.rounds
+        )
+    }
+}
+
+/// The variants of a round; every other round in the opposite order, so that none always comes first.
+fn variants(round: u64) -> Vec<Variant> {
+    let mut variants = vec![Variant::Sandboxed, Variant::Native];
+    if round.is_multiple_of(SELDOM) {
+        variants.extend([Variant::WithoutCheckpoints, Variant::Bare]);
+    } else {
+        variants.reverse();
+    }
+    variants
+}
+
+/// The commit of the checkout that the components lie in, if they lie in one.
+fn commit(folder: &Path) -> Option<String> {
+    let said = Command::new("git").arg("-C").arg(folder).args(["rev-parse", "--short=12", "HEAD"]).stderr(Stdio::null()).output().ok()?;
+    let commit = String::from_utf8(said.stdout).ok()?.trim().to_owned();
+    (said.status.success() && !commit.is_empty()).then_some(commit)
+}
+
+fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn kernel() -> Option<String> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    Some(format!("Linux {}", release.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_components_are_named_with_what_makes_them() {
+        let empty = tempfile::tempdir().unwrap();
+        let failure = plugins(Some(empty.path()), Path::new("gregor")).unwrap_err();
+        let message = failure.message();
+        assert!(failure.exit == Exit::Refused && message.contains("identity.wasm is missing; run `make plugins`"), "{message}");
+    }
+
+    #[test]
+    fn variants_take_turns_and_each_round_has_both_of_a_ratio() {
+        assert_eq!(variants(0).len(), 4);
+        assert_eq!(variants(1), [Variant::Native, Variant::Sandboxed]);
+        assert!((0..4).all(|round| variants(round).contains(&Variant::Sandboxed) && variants(round).contains(&Variant::Native)));
+    }
+}

@@ -141,7 +141,8 @@ impl Case {
     /// Its job file. Each stage has one task, and its output is a stream of one partition.
     ///
     /// With the default limits a task that forwards 200 MB a second would make a checkpoint every 0.15 s, whatever the interval says, so they are
-    /// raised: but for the word count, whose second stage sees nothing before a checkpoint.
+    /// raised: but for the word count, whose second stage sees nothing before a checkpoint. A stop waits until the local store is marked, since that is
+    /// what is checked.
     pub(super) fn job(self, (plugins, input): (&Path, &Path), interval: &str) -> String {
         let stage = |name: &str, from: &str, (input, output): (&str, &str), config: &str| {
             let component = plugins.join(name).with_extension("wasm");
@@ -160,7 +161,7 @@ impl Case {
             }
         };
         let limits = if self == Self::WordCount { "" } else { "\n[limits]\nunpublished-bytes = \"1 GiB\"\ndirty-bytes = \"4 GiB\"\n" };
-        format!("name = {JOB:?}\n\n{stages}[checkpoint]\ninterval = {interval:?}\n{limits}")
+        format!("name = {JOB:?}\n\n{stages}[checkpoint]\ninterval = {interval:?}\nstop-timeout = \"10 min\"\n{limits}")
     }
 }
 

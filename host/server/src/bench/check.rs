@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use gregor_archive::Store;
+use gregor_archive::{Store, history};
 use gregor_model::columns::Columns;
 use gregor_model::keys::JobKeys;
 use gregor_model::names::{StoreName, TaskId};
@@ -78,7 +78,7 @@ impl Subject<'_> {
     /// # Errors
     /// The first difference, or the store can't be read.
     pub(super) fn check_store(&self, round: u64) -> anyhow::Result<u64> {
-        let (register, _) = self.look()?;
+        let (register, archive) = self.look()?;
         let expected = bare::key_counts(self.maker, self.records);
         let range = slice(self.maker.keys(), round);
         let id = TaskId { stage: 0, partition: 0 };
@@ -87,6 +87,13 @@ impl Subject<'_> {
         let names: Vec<StoreName> = ["counts", "progress"].into_iter().map(StoreName::new).collect::<Result<_, _>>()?;
         let mut stores = TaskStores::new(&Backend::new(&OPTIONS, Arc::new(Unobserved)), folder, names);
         stores.set_owner(register.incarnation, register.branch);
+        let latest = register.latest.as_ref().context("no checkpoint was confirmed")?;
+        let history = wait(history::load(&*archive, latest)).map_err(|failure| anyhow!(failure.message()))??.history;
+        let (marked, last) = (stores.marker()?.map(|marker| marker.segment), history.tasks.get(&id).map(|task| task.segment));
+        ensure!(
+            marked == last,
+            "the local store was not brought to the last checkpoint: the disk is too slow for the time that a stop has"
+        );
         let found = compare_store(&mut stores, &expected, &range)?;
         let within = (0_u64..).zip(&expected).filter(|&(number, &count)| count > 0 && range.holds(number)).count();
         ensure!(found == within, "the store has {found} keys of those that were looked at, expected {within}");

@@ -32,6 +32,8 @@ use crate::{clock, deploy, job_file, output};
 const REPORTS_MAX: usize = 4096;
 /// Records of a plain loop for each second of a run; it is far faster, and so takes less time.
 const BARE_RECORDS_A_SECOND: u64 = 2_000_000;
+/// Latencies that a run tells, about: enough for percentiles.
+const LATENCIES: usize = 1000;
 /// Lines of the word count for each second of a run, about.
 const LINES_A_SECOND: u64 = 300_000;
 
@@ -53,7 +55,8 @@ pub(crate) struct Measured {
     pub(crate) pause_max_nanoseconds: u64,
     /// Checkpoints, each from its creation to its confirmation, in microseconds.
     pub(crate) checkpoint_microseconds: Vec<u64>,
-    /// From the making of a record to the confirmation of the checkpoint that shows what came of it, in microseconds: one record of each batch.
+    /// From the making of a record to the confirmation of the checkpoint that shows what came of it, in microseconds: for some thousand records at
+    /// most, those that begin a batch.
     pub(crate) latency_microseconds: Vec<u64>,
     /// Records or keys that were compared with what is expected.
     pub(crate) checked: u64,
@@ -216,9 +219,10 @@ fn listen(told: &Receiver<Report>) -> Confirmed {
     confirmed
 }
 
-/// For the first record of each batch that was made in the window: how long until a checkpoint with it was heard of.
+/// For the first record of batches that were made in the window: how long until a checkpoint with it was heard of.
 fn latencies(samples: &[Sample], window: &Window, confirmed: &Confirmed) -> Vec<u64> {
-    let made = samples.iter().filter(|sample| window.holds(sample.at));
+    let every = (samples.len() / LATENCIES).max(1);
+    let made = samples.iter().filter(|sample| window.holds(sample.at)).step_by(every);
     let visible = made.filter_map(|sample| {
         let (.., at) = confirmed.iter().find(|(_, covered, _)| *covered > sample.records)?;
         Some(microseconds(at.saturating_sub(sample.at)))

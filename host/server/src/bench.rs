@@ -30,7 +30,6 @@ use anyhow::{Context as _, anyhow};
 use crate::cli::BenchArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Style};
-use case::Beginning;
 pub(crate) use case::{Case, Variant};
 use figures::{Row, Runs};
 use folder::Folder;
@@ -97,52 +96,46 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn measure(&self) -> Result<Vec<Row>, Failure> {
-        let cases: Vec<Case> = Case::ALL.into_iter().filter(|case| self.args.cases.is_empty() || self.args.cases.contains(case)).collect();
-        let prefilled = |case: &&Case| self.is_prefilled(**case);
-        if let Some(case) = cases.iter().find(prefilled) {
-            output::tell("counting each of 10 million keys once, for the runs to go on from");
-            self.folder.empty().map_err(Failure::failed)?;
-            self.run((*case, Variant::Prefill), 0)?;
-            self.folder.keep().map_err(Failure::failed)?;
-        }
+        let cases = Case::ALL.into_iter().filter(|case| self.args.cases.is_empty() || self.args.cases.contains(case));
+        let (long, short): (Vec<Case>, Vec<Case>) = cases.partition(|case| self.args.records.is_none() && case.is_long());
         let mut runs: BTreeMap<Case, Runs> = BTreeMap::new();
         for round in 0..self.args.rounds {
-            for &case in &cases {
+            for &case in &short {
                 for variant in variants(round) {
-                    let measured = self.measure_once((case, variant), round)?;
-                    let rate = table::rate(figures::rate(&measured));
-                    output::tell(&format!(
-                        "round {} of {}: {} {}: {rate} records/s",
-                        round + 1,
-                        self.args.rounds,
-                        case.name(),
-                        variant.name()
-                    ));
-                    runs.entry(case).or_default().entry(variant).or_default().insert(round, measured);
+                    let measured = self.run((case, variant), (1, round))?;
+                    self.take((case, variant), (&mut runs, round), measured);
                 }
+            }
+        }
+        for case in long {
+            for (number, variant) in (0..).zip(variants(0)) {
+                let measured = self.run((case, variant), (self.args.rounds, number))?;
+                self.take((case, variant), (&mut runs, 0), measured);
             }
         }
         Ok(runs.iter().map(|(&case, runs)| Row::of(case, runs)).collect())
     }
 
-    fn is_prefilled(&self, case: Case) -> bool {
-        self.args.records.is_none() && case.beginning() == Beginning::Prefilled
-    }
-
-    fn measure_once(&self, (case, variant): (Case, Variant), round: u64) -> Result<Measured, Failure> {
-        self.folder.empty().map_err(Failure::failed)?;
-        if self.is_prefilled(case) && variant != Variant::Bare {
-            self.folder.fill().map_err(Failure::failed)?;
+    /// Takes in what a run measured, from a round on.
+    fn take(&self, (case, variant): (Case, Variant), (runs, first): (&mut BTreeMap<Case, Runs>, u64), measured: Vec<Measured>) {
+        for (round, measured) in (first..).zip(measured) {
+            let rate = table::rate(figures::rate(&measured));
+            output::tell(&format!("round {} of {}: {} {}: {rate} records/s", round + 1, self.args.rounds, case.name(), variant.name()));
+            runs.entry(case).or_default().entry(variant).or_default().insert(round, measured);
         }
-        self.run((case, variant), round)
     }
 
     /// One run, in a process of its own.
-    fn run(&self, (case, variant): (Case, Variant), round: u64) -> Result<Measured, Failure> {
+    fn run(&self, (case, variant): (Case, Variant), (windows, number): (u64, u64)) -> Result<Vec<Measured>, Failure> {
+        self.folder.empty().map_err(Failure::failed)?;
         let mut command = Command::new(&self.program);
         command.args(["bench-run", case.name(), variant.name()]);
         command.arg("--folder").arg(self.folder.run()).arg("--plugins").arg(&self.plugins);
-        command.args(["--seconds", &self.args.seconds.to_string(), "--round", &round.to_string()]);
+        for (option, value) in
+            [("--seconds", self.args.seconds.to_string()), ("--windows", windows.to_string()), ("--number", number.to_string())]
+        {
+            command.args([option, &value]);
+        }
         if let Some(records) = self.args.records {
             command.args(["--records", &records.to_string()]);
         }

@@ -161,9 +161,10 @@ mod tests {
     fn a_loop_comes_to_what_is_expected_of_the_others() {
         let maker = Maker::new(Case::CountHot);
         let mut work = Work::new(Case::CountHot);
-        (0..30).for_each(|n| drop(work.take(&maker.batch(n * 1_000, 1_000))));
+        let taken: u64 = (0..30).map(|n| work.take(&maker.batch(n * 1_000, 1_000))).sum();
         let Work::Count(counts) = work else { panic!("no counts") };
         let expected = key_counts(&maker, 30_000);
+        assert_eq!(taken, 30_000);
         assert_eq!((counts.len(), counts.values().sum::<u64>()), (10_000, 30_000));
         assert!((0..).zip(&expected).all(|(number, &count)| counts.get(&key(number)[..]) == Some(&u64::from(count))));
     }

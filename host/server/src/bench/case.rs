@@ -39,8 +39,6 @@ pub(crate) enum Variant {
     WithoutCheckpoints,
     /// A plain loop, without host
     Bare,
-    /// The component, until each key was counted once: what other runs begin with
-    Prefill,
 }
 
 /// The keys of a case.
@@ -59,17 +57,6 @@ pub(super) enum Draw {
     Uniform,
     /// The n-th is as likely as 1/n.
     Zipf,
-}
-
-/// What a case's runs begin with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beginning {
-    /// Nothing.
-    Empty,
-    /// Each key was counted once, earlier in the same run.
-    WarmedUp,
-    /// Each key was counted once by another process, whose data folder is gone on from.
-    Prefilled,
 }
 
 /// Name of the job of all cases.
@@ -106,13 +93,14 @@ impl Case {
         Keys { count, draw }
     }
 
-    /// What its timed runs begin with.
-    pub(super) const fn beginning(self) -> Beginning {
-        match self {
-            Self::Identity | Self::Filter | Self::WordCount => Beginning::Empty,
-            Self::CountHot | Self::CountMillion => Beginning::WarmedUp,
-            Self::CountZipf | Self::CountUniform => Beginning::Prefilled,
-        }
+    /// Records of a timed run before its warming-up: each key of a case that counts comes once.
+    pub(super) const fn warm_records(self) -> u64 {
+        if self.counts_keys() { self.keys().count } else { 0 }
+    }
+
+    /// Whether a timed run takes so long to begin that it is made once, with all rounds in it.
+    pub(super) const fn is_long(self) -> bool {
+        self.warm_records() > 1_000_000
     }
 
     /// Whether its state is what is checked of a timed run.
@@ -173,14 +161,13 @@ impl Variant {
             Self::Native => "native",
             Self::WithoutCheckpoints => "without-checkpoints",
             Self::Bare => "bare",
-            Self::Prefill => "prefill",
         }
     }
 
     /// The checkpoint interval of its job.
     pub(super) const fn interval(self) -> &'static str {
         match self {
-            Self::Sandboxed | Self::Native | Self::Bare | Self::Prefill => "1 s",
+            Self::Sandboxed | Self::Native | Self::Bare => "1 s",
             Self::WithoutCheckpoints => "24 h",
         }
     }

@@ -30,7 +30,7 @@ const OPTIONS: BackendOptions = BackendOptions {
 };
 /// Keys of a store above which a run checks a slice of them only.
 const CHECKED_WHOLLY: u64 = 1_000_000;
-/// Slices that a larger store is checked in, one a round.
+/// Slices that a larger store is checked in, one a run.
 const SLICES: u64 = 16;
 /// Pairs read at once.
 const PAGE: usize = 16 * 1024;
@@ -73,14 +73,14 @@ impl Subject<'_> {
         }
     }
 
-    /// Checks the store of a job that counts and was stopped; of a large one the slice of a round.
+    /// Checks the store of a job that counts and was stopped; of a large one a slice.
     ///
     /// # Errors
     /// The first difference, or the store can't be read.
-    pub(super) fn check_store(&self, round: u64) -> anyhow::Result<u64> {
+    pub(super) fn check_store(&self, number: u64) -> anyhow::Result<u64> {
         let (register, archive) = self.look()?;
         let expected = bare::key_counts(self.maker, self.records);
-        let range = slice(self.maker.keys(), round);
+        let range = slice(self.maker.keys(), number);
         let id = TaskId { stage: 0, partition: 0 };
         let stage = self.file.stages.first().context("a job without a stage")?;
         let folder = self.data.join("state").join(self.file.name.as_str()).join(stage.name.value.as_str()).join(id.partition.to_string());
@@ -193,12 +193,12 @@ impl Slice {
 }
 
 /// Keys are mixed, so that a slice of them is a sample of their numbers.
-fn slice(keys: u64, round: u64) -> Slice {
+fn slice(keys: u64, run: u64) -> Slice {
     if keys <= CHECKED_WHOLLY {
         return Slice { start: None, end: None };
     }
     let digit = |number: u64| format!("{number:x}").into_bytes();
-    let at = round % SLICES;
+    let at = run % SLICES;
     Slice { start: Some(digit(at)), end: (at + 1 < SLICES).then(|| digit(at + 1)) }
 }
 
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn slices_hold_each_key_once() {
-        let slices: Vec<Slice> = (0..SLICES).map(|round| slice(CHECKED_WHOLLY + 1, round)).collect();
+        let slices: Vec<Slice> = (0..SLICES).map(|run| slice(CHECKED_WHOLLY + 1, run)).collect();
         for number in 0..10_000 {
             assert_eq!(slices.iter().filter(|slice| slice.holds(number)).count(), 1, "{number}");
         }

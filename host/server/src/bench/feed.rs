@@ -18,10 +18,8 @@ const WARM_UP: Duration = Duration::from_millis(300);
 /// How long a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Length {
-    /// It is stopped: after this record number, warming up, and so much time.
-    Time { warm_records: u64, window: Duration },
-    /// It is stopped once so many records are made.
-    Stopped { records: u64 },
+    /// It is stopped: after this record number, warming up, and so many windows of so much time.
+    Time { warm_records: u64, window: Duration, windows: usize },
     /// Its input ends after so many records.
     Records(u64),
 }
@@ -37,10 +35,10 @@ pub(super) struct Feed {
 #[derive(Default)]
 struct State {
     samples: Vec<Sample>,
-    /// When the window may begin.
+    /// When the first window may begin.
     warm_at: Option<Duration>,
-    /// Where it begins.
-    from: Option<Sample>,
+    /// Where windows begin and end, one after the other.
+    bounds: Vec<Sample>,
 }
 
 impl Feed {
@@ -56,7 +54,6 @@ impl Feed {
         let count = match self.length {
             Length::Time { .. } if seen == Seen::All => 0,
             Length::Time { .. } => u64::MAX,
-            Length::Stopped { records } => records.saturating_sub(offset),
             Length::Records(records) if offset >= records => return Generated::End,
             Length::Records(records) => records - offset,
         };
@@ -68,19 +65,20 @@ impl Feed {
         Generated::Records(self.maker.batch(offset, count))
     }
 
-    /// Notes a sample, and says whether it is one behind the window.
+    /// Notes a sample, and says whether it is one behind all windows.
     fn see(&self, sample: Sample) -> Seen {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { samples, warm_at, from } = &mut *state;
+        let State { samples, warm_at, bounds } = &mut *state;
         samples.push(sample);
-        let Length::Time { warm_records, window } = self.length else { return Seen::Part };
+        let Length::Time { warm_records, window, windows } = self.length else { return Seen::Part };
         if warm_at.is_none() && sample.records >= warm_records {
             *warm_at = Some(sample.at + WARM_UP);
         }
-        if from.is_none() {
-            *from = warm_at.filter(|warm_at| sample.at > *warm_at + BURST_SEARCH).and_then(|warm_at| burst(samples, warm_at));
+        let next = bounds.last().map(|bound| bound.at + window).or(*warm_at);
+        if let Some(next) = next.filter(|next| sample.at > *next + BURST_SEARCH) {
+            bounds.extend(burst(samples, next));
         }
-        if from.is_some_and(|from| sample.at > from.at + window + BURST_SEARCH) { Seen::All } else { Seen::Part }
+        if bounds.len() > windows { Seen::All } else { Seen::Part }
     }
 
     /// All samples, in their order.
@@ -88,21 +86,19 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).samples.clone()
     }
 
-    /// The window of a timed run; none if the run ended before.
-    pub(super) fn window(&self) -> Option<Window> {
+    /// The windows of a timed run; fewer if it ended before.
+    pub(super) fn windows(&self) -> Vec<Window> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Length::Time { window, .. } = self.length else { return None };
-        let from = state.from?;
-        Some(Window { from, to: burst(&state.samples, from.at + window)? })
+        state.bounds.iter().zip(state.bounds.iter().skip(1)).map(|(&from, &to)| Window { from, to }).collect()
     }
 }
 
-/// How much of the window was seen.
+/// How much of the windows was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     /// Not all.
     Part,
-    /// All of it, and what its end is looked for in.
+    /// All of them, and what the last end is looked for in.
     All,
 }
 
@@ -112,25 +108,25 @@ mod tests {
     use crate::bench::case::Case;
 
     #[test]
-    fn a_timed_run_ends_behind_its_window_however_long_the_machine_stands_still() {
+    fn a_timed_run_ends_behind_its_windows_however_long_the_machine_stands_still() {
         let window = Duration::from_millis(500);
         let (commands, _asked) = crossbeam_channel::bounded(1);
         let maker = Arc::new(Maker::new(Case::Identity));
-        let feed = Feed::new(maker, Length::Time { warm_records: 100, window }, commands);
-        // Warm at 20 ms, so from 320 ms on; it stands still from 300 to 2000 ms.
+        let feed = Feed::new(maker, Length::Time { warm_records: 100, window, windows: 2 }, commands);
+        // Warm at 20 ms, so from 320 ms on; it stands still from 300 to 2000 ms, and so the first sample behind that is where windows begin.
         let times = (0..31).map(|n| n * 10).chain((200..400).map(|n| n * 10));
         let mut seen = times.zip(0..).map(|(ms, n)| {
             let sample = Sample { at: Duration::from_millis(ms), cpu: Duration::ZERO, records: n * 50 };
             (sample.at, feed.see(sample))
         });
         let (end, _) = seen.find(|(_, seen)| *seen == Seen::All).unwrap();
-        assert_eq!(end, Duration::from_millis(2_610));
-        let found = feed.window().unwrap();
-        assert_eq!((found.from.at, found.to.at), (Duration::from_secs(2), Duration::from_millis(2_500)));
+        let found: Vec<_> = feed.windows().iter().map(|window| (window.from.at, window.to.at)).collect();
+        let ms = Duration::from_millis;
+        assert_eq!((found, end), (vec![(ms(2_000), ms(2_500)), (ms(2_500), ms(3_000))], ms(3_110)));
     }
 
     #[test]
-    fn a_run_of_so_many_records_ends_with_them_and_one_that_is_stopped_is_stopped_once() {
+    fn a_run_of_so_many_records_ends_with_them_and_a_timed_one_is_stopped_once() {
         let (commands, asked) = crossbeam_channel::bounded(1);
         let maker = Arc::new(Maker::new(Case::Identity));
         let ending = Feed::new(Arc::clone(&maker), Length::Records(1_500), commands.clone());
@@ -139,9 +135,9 @@ mod tests {
             Generated::End => 0,
             Generated::Nothing => panic!("nothing"),
         });
-        assert_eq!(counts, [1_024, 476, 0]);
-        let stopped = Feed::new(maker, Length::Stopped { records: 10 }, commands);
-        assert!(matches!(stopped.next(0), Generated::Records(columns) if columns.len() == 10) && asked.is_empty());
+        assert_eq!((counts, asked.is_empty()), ([1_024, 476, 0], true));
+        let stopped = Feed::new(maker, Length::Time { warm_records: 0, window: Duration::ZERO, windows: 0 }, commands);
+        stopped.state.lock().unwrap().bounds.push(Sample { at: Duration::ZERO, cpu: Duration::ZERO, records: 0 });
         assert!((0..2).all(|_| matches!(stopped.next(10), Generated::Nothing)));
         assert_eq!((asked.try_recv(), asked.is_empty()), (Ok(Command::Stop), true));
     }

@@ -1,10 +1,9 @@
 //! Where runs work: a folder of this process on the disk that is measured, removed at its end. Refuses to leave anything of a run to the next one but
-//! compiled components, and the state that prefilled cases go on from.
+//! compiled components.
 //!
 //! ```text
 //! <data>/gregor-bench-<pid>/input/       what the jobs name as their input; its one file is never read
 //! <data>/gregor-bench-<pid>/components/  compiled components
-//! <data>/gregor-bench-<pid>/prefilled/   a data folder, to be gone on from
 //! <data>/gregor-bench-<pid>/run/         the run at work
 //! ```
 
@@ -58,24 +57,6 @@ impl Folder {
         };
         emptied.with_context(|| format!("can't empty {}", run.display()))
     }
-
-    /// Keeps the data folder of the run, for others to go on from.
-    ///
-    /// # Errors
-    /// It can't be moved.
-    pub(super) fn keep(&self) -> anyhow::Result<()> {
-        let (from, to) = (self.run().join("data"), self.root.join("prefilled"));
-        fs::rename(&from, &to).with_context(|| format!("can't move {} to {}", from.display(), to.display()))
-    }
-
-    /// Puts a copy of the data folder that was kept where the run takes it for its own.
-    ///
-    /// # Errors
-    /// It can't be copied.
-    pub(super) fn fill(&self) -> anyhow::Result<()> {
-        let (from, to) = (self.root.join("prefilled"), self.run().join("data"));
-        copy(&from, &to).with_context(|| format!("can't copy {} to {}", from.display(), to.display()))
-    }
 }
 
 impl Drop for Folder {
@@ -86,48 +67,18 @@ impl Drop for Folder {
     }
 }
 
-/// Copies a data folder: what never changes once it is there, SST files and objects of the archive, by links.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (path, target) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type()?.is_dir() {
-            copy(&path, &target)?;
-            fs::set_permissions(&target, entry.metadata()?.permissions())?;
-        } else if !never_changes(&path) || fs::hard_link(&path, &target).is_err() {
-            fs::copy(&path, &target)?;
-        }
-    }
-    Ok(())
-}
-
-fn never_changes(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "sst") || path.components().any(|part| part.as_os_str() == "archive")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_run_finds_what_was_kept_and_nothing_of_the_run_before() {
+    fn a_run_finds_nothing_of_the_run_before_and_nothing_is_left_at_the_end() {
         let data = tempfile::tempdir().unwrap();
         let folder = Folder::new(Some(data.path())).unwrap();
         folder.empty().unwrap();
-        fs::create_dir_all(folder.run().join("data/state/db")).unwrap();
-        fs::write(folder.run().join("data/state/db/1.sst"), "keys").unwrap();
-        fs::write(folder.run().join("data/register"), "before").unwrap();
-        folder.keep().unwrap();
-        for _ in 0..2 {
-            folder.empty().unwrap();
-            assert!(fs::read_dir(folder.run()).unwrap().next().is_none());
-            folder.fill().unwrap();
-            assert_eq!(fs::read_to_string(folder.run().join("data/state/db/1.sst")).unwrap(), "keys");
-            assert_eq!(fs::read_to_string(folder.run().join("data/register")).unwrap(), "before");
-            fs::write(folder.run().join("data/register"), "changed by the run").unwrap();
-            fs::write(folder.run().join("data/more"), "").unwrap();
-        }
+        fs::create_dir(folder.run().join("data")).unwrap();
+        folder.empty().unwrap();
+        assert!(fs::read_dir(folder.run()).unwrap().next().is_none());
         let root = folder.run().parent().unwrap().to_owned();
         drop(folder);
         assert!(!root.exists() && data.path().exists());

@@ -15,7 +15,7 @@ use gregor_runtime::stand_ins::StandIns;
 use serde::{Deserialize, Serialize};
 
 use super::bare;
-use super::case::{Beginning, Case, JOB, Variant};
+use super::case::{Case, JOB, Variant};
 use super::check::Subject;
 use super::feed::{Feed, Length};
 use super::native::stand_in;
@@ -67,7 +67,7 @@ pub(crate) struct Measured {
 /// # Errors
 /// The job failed, or its result is wrong.
 pub(crate) fn bench_run(args: &BenchRunArgs) -> Result<Exit, Failure> {
-    let measured = if args.variant == Variant::Bare { measure_bare(args) } else { Run::new(args)?.measure()? };
+    let measured = if args.variant == Variant::Bare { vec![measure_bare(args)] } else { Run::new(args)?.measure()? };
     let line = serde_json::to_string(&measured).map_err(Failure::failed)?;
     output::result(&line).map_err(Failure::failed)?;
     Ok(Exit::Done)
@@ -80,10 +80,7 @@ fn measure_bare(args: &BenchRunArgs) -> Measured {
         (None, Case::WordCount) => lines(args.seconds),
         (None, _) => times(args.seconds, BARE_RECORDS_A_SECOND),
     };
-    let from = match args.case.beginning() {
-        Beginning::WarmedUp | Beginning::Prefilled if args.records.is_none() => maker.keys(),
-        _ => 0,
-    };
+    let from = if args.records.is_none() { args.case.warm_records() } else { 0 };
     let took = bare::run(args.case, &maker, (from, from + records));
     let nanoseconds = nanoseconds(took.time);
     Measured { records: took.records, nanoseconds, cpu_nanoseconds: nanoseconds, peak_memory_bytes: peak_memory(), ..Measured::default() }
@@ -109,10 +106,11 @@ impl<'a> Run<'a> {
         let job = args.case.job((&args.plugins, &input), args.variant.interval());
         std::fs::write(&path, job).with_context(|| format!("can't write {}", path.display())).map_err(Failure::failed)?;
         let file = job_file::read(&path).map_err(Failure::refused)?;
-        Ok(Self { args, length: length(args, &maker), maker, file, data: args.folder.join("data") })
+        Ok(Self { args, length: length(args), maker, file, data: args.folder.join("data") })
     }
 
-    fn measure(&self) -> Result<Measured, Failure> {
+    /// What each window measured; what belongs to the whole run stands in the first.
+    fn measure(&self) -> Result<Vec<Measured>, Failure> {
         let (commands, asked) = bounded(1);
         let feed = Arc::new(Feed::new(Arc::clone(&self.maker), self.length, commands));
         let mut wired = self.wire()?;
@@ -132,23 +130,32 @@ impl<'a> Run<'a> {
             Outcome::Finished(summary) | Outcome::Stopped(summary) => summary,
             Outcome::AlreadyFinished(_) | Outcome::StoppedUnread => return Err(Failure::failed(anyhow!("the job did nothing"))),
         };
-        let window = self.window(&feed, (end, summary.records))?;
+        let windows = self.windows(&feed, (end, summary.records))?;
         let checked = self.check(&summary)?;
-        let words = match self.args.case {
-            Case::WordCount => bare::word_counts(&self.maker, summary.records).values().sum(),
+        let samples = feed.samples();
+        let mut measured: Vec<Measured> = windows.iter().map(|window| self.of_window(window, (&samples, &confirmed))).collect();
+        measured.iter_mut().for_each(|measured| measured.peak_memory_bytes = peak_memory_bytes);
+        if let Some(first) = measured.first_mut() {
+            first.pauses = summary.pause_counts.iter().map(|&(pause, count)| (nanoseconds(pause), count)).collect();
+            first.pause_max_nanoseconds = nanoseconds(summary.pauses.max);
+            first.checkpoint_microseconds = confirmed.iter().map(|(took, ..)| microseconds(*took)).collect();
+            first.checked = checked;
+        }
+        Ok(measured)
+    }
+
+    fn of_window(&self, window: &Window, (samples, confirmed): (&[Sample], &Confirmed)) -> Measured {
+        let records = match self.args.case {
+            Case::WordCount => bare::word_counts(&self.maker, window.records()).values().sum(),
             _ => window.records(),
         };
-        Ok(Measured {
-            records: words,
+        Measured {
+            records,
             nanoseconds: nanoseconds(window.to.at.saturating_sub(window.from.at)),
             cpu_nanoseconds: nanoseconds(window.to.cpu.saturating_sub(window.from.cpu)),
-            peak_memory_bytes,
-            pauses: summary.pause_counts.iter().map(|&(pause, count)| (nanoseconds(pause), count)).collect(),
-            pause_max_nanoseconds: nanoseconds(summary.pauses.max),
-            checkpoint_microseconds: confirmed.iter().map(|(took, ..)| microseconds(*took)).collect(),
-            latency_microseconds: latencies(&feed.samples(), &window, &confirmed),
-            checked,
-        })
+            latency_microseconds: latencies(samples, window, confirmed),
+            ..Measured::default()
+        }
     }
 
     fn wire(&self) -> Result<wiring::Wired, Failure> {
@@ -173,36 +180,39 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What is measured: of a run that was stopped the window in it, of others all of it, its last checkpoint included.
-    fn window(&self, feed: &Feed, (end, records): (Sample, u64)) -> Result<Window, Failure> {
-        let window = match self.length {
-            Length::Time { .. } => feed.window(),
-            Length::Records(_) | Length::Stopped { .. } => {
-                feed.samples().first().map(|&from| Window { from, to: Sample { records, ..end } })
-            }
+    /// What is measured: of a run that was stopped the windows in it, of others all of it, its last checkpoint included.
+    fn windows(&self, feed: &Feed, (end, records): (Sample, u64)) -> Result<Vec<Window>, Failure> {
+        let windows: Vec<Window> = match self.length {
+            Length::Time { .. } => feed.windows(),
+            Length::Records(_) => feed.samples().first().map(|&from| Window { from, to: Sample { records, ..end } }).into_iter().collect(),
         };
-        window.ok_or_else(|| Failure::failed(anyhow!("the run ended before all of it was measured")))
+        let wanted = if let Length::Time { windows, .. } = self.length { windows } else { 1 };
+        if windows.len() < wanted {
+            return Err(Failure::failed(anyhow!("the run ended before all of it was measured")));
+        }
+        Ok(windows)
     }
 
     fn check(&self, summary: &Summary) -> Result<u64, Failure> {
         let Self { args, maker, file, data, .. } = self;
         let subject = Subject { case: args.case, maker, records: summary.records, file, data };
         let stopped = !matches!(self.length, Length::Records(_));
-        let checked = if stopped && args.case.counts_keys() { subject.check_store(args.round) } else { subject.check_output() };
+        let checked = if stopped && args.case.counts_keys() { subject.check_store(args.number) } else { subject.check_output() };
         let what = || format!("the result of {}, {}, is wrong", args.case.name(), args.variant.name());
         checked.with_context(what).map_err(Failure::failed)
     }
 }
 
 /// How long a run is.
-fn length(args: &BenchRunArgs, maker: &Maker) -> Length {
-    let warm_records = if args.case.beginning() == Beginning::WarmedUp { maker.keys() } else { 0 };
-    match (args.variant, args.records) {
-        (Variant::Prefill, _) => Length::Stopped { records: maker.keys() },
-        (_, Some(records)) => Length::Records(records),
+fn length(args: &BenchRunArgs) -> Length {
+    match args.records {
+        Some(records) => Length::Records(records),
         // Its second stage sees nothing before a checkpoint: only a job that ends is measured whole.
-        (_, None) if args.case == Case::WordCount => Length::Records(lines(args.seconds)),
-        (_, None) => Length::Time { warm_records, window: Duration::from_secs_f64(args.seconds) },
+        None if args.case == Case::WordCount => Length::Records(lines(args.seconds)),
+        None => {
+            let window = Duration::from_secs_f64(args.seconds);
+            Length::Time { warm_records: args.case.warm_records(), window, windows: args.windows }
+        }
     }
 }
 

@@ -53,9 +53,12 @@ pub(crate) struct BenchRunArgs {
     /// Time that is measured
     #[arg(long, value_parser = seconds)]
     pub(crate) seconds: f64,
-    /// The round, from 0
+    /// Times that are measured, one after the other
     #[arg(long)]
-    pub(crate) round: u64,
+    pub(crate) windows: usize,
+    /// Its number among all runs: which part of a large store is checked
+    #[arg(long)]
+    pub(crate) number: u64,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

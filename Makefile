@@ -25,7 +25,8 @@ unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR CARGO_BUILD_TARGET
 CARGO_BUILD_BUILD_DIR ?= $(HOME)/.cache/gregor-build
 unexport CARGO_BUILD_BUILD_DIR
 HOST = CARGO_BUILD_BUILD_DIR="$$(tests/setup/clone.sh '$(CARGO_BUILD_BUILD_DIR)')" cargo --locked --config target/clone/build.toml
-GUESTS = cargo --locked --config 'build.target-dir="target/guests"'
+# Guests are workspaces of their own, whose results are found in a folder of their own.
+GUESTS = $(HOST) --config 'build.target-dir="target/guests"'
 # What `cargo clippy` does, which clones of this repository would share; and for guests, that program, which is not told of --config.
 HOST_CLIPPY = $(subst build.toml,clippy.toml,$(HOST)) check
 GUEST_CLIPPY = CARGO_TARGET_DIR='$(CURDIR)/target/guests' cargo --locked clippy

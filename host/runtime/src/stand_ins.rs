@@ -27,7 +27,7 @@ pub type Generator = Arc<dyn Fn(u32, u64) -> Generated + Send + Sync>;
 #[derive(Debug)]
 pub enum Generated {
     /// Records with the offsets from the one that was asked for on, without a gap; at least one, no more than a batch may have.
-    Records(Columns),
+    Records(Arc<Columns>),
     /// There are none, and none will come: the task rests until the job is stopped.
     Nothing,
     /// The input ends here.

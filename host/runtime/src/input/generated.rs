@@ -1,8 +1,6 @@
 //! Feeds a task's input with records that a generator makes, in place of its files, while the host's costs are measured. Offsets are those of the
 //! generator, so that a job goes on where it stood, as with any input. Refuses nothing: what it feeds is made by this program.
 
-use std::sync::Arc;
-
 use gregor_model::digest::Digest;
 use gregor_model::segment::Position;
 
@@ -35,7 +33,7 @@ impl Feed for GeneratedFeed {
             Generated::Records(columns) => {
                 self.next = columns.offsets.last().map_or(self.next, |last| last + 1);
                 let bytes = columns.data.len() as u64;
-                Ok(Fetched::Item(Item::Batch(Batch { columns: Arc::new(columns), after: self.position(), bytes })))
+                Ok(Fetched::Item(Item::Batch(Batch { columns, after: self.position(), bytes })))
             }
             Generated::Nothing => Ok(Fetched::Nothing),
             Generated::End => Ok(Fetched::Item(Item::End(self.position()))),

@@ -45,7 +45,7 @@ pub(super) fn run(case: Case, maker: &Maker, (from, to): (u64, u64)) -> Took {
 /// The state of a loop.
 enum Work {
     Identity(Vec<u8>),
-    Filter(Vec<u8>, memchr::memmem::Finder<'static>),
+    Filter(Vec<u8>, Box<memchr::memmem::Finder<'static>>),
     Count(HashMap<Vec<u8>, u64>),
     Words(HashMap<Vec<u8>, u64>),
 }
@@ -54,7 +54,7 @@ impl Work {
     fn new(case: Case) -> Self {
         match case {
             Case::Identity => Self::Identity(Vec::with_capacity(OUTPUT_BYTES)),
-            Case::Filter => Self::Filter(Vec::with_capacity(OUTPUT_BYTES), memchr::memmem::Finder::new(WANTED).into_owned()),
+            Case::Filter => Self::Filter(Vec::with_capacity(OUTPUT_BYTES), Box::new(memchr::memmem::Finder::new(WANTED).into_owned())),
             Case::CountHot | Case::CountMillion | Case::CountZipf | Case::CountUniform => Self::Count(HashMap::new()),
             Case::WordCount => Self::Words(HashMap::new()),
         }

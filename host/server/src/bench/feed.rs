@@ -62,7 +62,7 @@ impl Feed {
             let _is_told = self.commands.try_send(Command::Stop).is_ok();
             return Generated::Nothing;
         }
-        Generated::Records(self.maker.batch(offset, count))
+        Generated::Records(Arc::new(self.maker.batch(offset, count)))
     }
 
     /// Notes a sample, and says whether it is one behind all windows.

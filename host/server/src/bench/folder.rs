@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+/// What its name begins with; the process's id follows.
+const PREFIX: &str = "gregor-bench-";
+
 /// The folder.
 pub(super) struct Folder {
     root: PathBuf,
@@ -26,9 +29,10 @@ impl Folder {
     /// It can't be made.
     pub(super) fn new(data: Option<&Path>) -> anyhow::Result<Self> {
         let data = data.map_or_else(std::env::temp_dir, Path::to_owned);
-        let root = data.join(format!("gregor-bench-{}", std::process::id()));
+        let root = data.join(format!("{PREFIX}{}", std::process::id()));
         let what = || format!("can't make {}", root.display());
         fs::create_dir_all(&data).with_context(what)?;
+        sweep(&data);
         // Compiled components are trusted only where nobody else may write.
         let mut private = DirBuilder::new();
         private.mode(0o700);
@@ -67,6 +71,21 @@ impl Drop for Folder {
     }
 }
 
+/// Removes what processes left that were interrupted. Whatever can't be removed is somebody else's, or is told by who makes a folder in its place.
+fn sweep(data: &Path) {
+    let entries = fs::read_dir(data).into_iter().flatten().flatten();
+    let left = entries.filter(|entry| {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists())
+    });
+    for entry in left {
+        if let Err(error) = fs::remove_dir_all(entry.path()) {
+            tracing::info!(folder = %entry.path().display(), %error, "what an interrupted run has left could not be removed");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,7 +93,11 @@ mod tests {
     #[test]
     fn a_run_finds_nothing_of_the_run_before_and_nothing_is_left_at_the_end() {
         let data = tempfile::tempdir().unwrap();
+        // No process has the first of these numbers: it is above the largest that there can be. One has the second.
+        fs::create_dir_all(data.path().join("gregor-bench-4194305/run/data")).unwrap();
+        fs::create_dir_all(data.path().join("gregor-bench-1")).unwrap();
         let folder = Folder::new(Some(data.path())).unwrap();
+        assert!(!data.path().join("gregor-bench-4194305").exists() && data.path().join("gregor-bench-1").exists());
         folder.empty().unwrap();
         fs::create_dir(folder.run().join("data")).unwrap();
         folder.empty().unwrap();

@@ -15,7 +15,7 @@ free_kib() {
 }
 
 if free=$(free_kib 2>/dev/null) && ((free >= least_kib)); then
-    mktemp -d "$memory/gregor-XXXXXX"
+    mktemp -d -p "$memory" --suffix=-gregor
 else
-    mktemp -d -t gregor-XXXXXX
+    mktemp -d --suffix=-gregor
 fi

@@ -148,14 +148,29 @@ pub struct Store {
     pub schema_version: u32,
 }
 
-/// What becomes of a record that the task does not survive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What becomes of a record that the task does not survive. (A program that is older than a variant refuses a stored job that names it.)
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnError {
     /// The job stops at its last checkpoint, exit 1.
     Stop,
     /// The record is left out and counted.
     Skip,
+    /// The record is left out of the task's input, counted, and put on a stream of the job as it came, see [`crate::dead_letter`].
+    DeadLetter {
+        /// The stream's name.
+        stream: StreamName,
+        /// How many partitions it has, 1 to 1,024.
+        partitions: u32,
+    },
+}
+
+impl OnError {
+    /// Whether a record at fault is left out, so that the job goes on.
+    #[must_use]
+    pub const fn goes_on(&self) -> bool {
+        matches!(self, Self::Skip | Self::DeadLetter { .. })
+    }
 }
 
 /// `[checkpoint]` of a job file.
@@ -214,7 +229,9 @@ pub enum InvalidJob {
     #[error("stage {0:?} is there twice; give each stage a name of its own")]
     StageTwice(String),
     /// A stream that two outputs write.
-    #[error("stream {0:?} is written by more than one output; a stream has one writing stage")]
+    #[error(
+        "stream {0:?} is written by more than one output, dead letters counted; a stream has one writing stage: give each a stream of its own"
+    )]
     WrittenTwice(String),
     /// A stream that is read but written by no stage.
     #[error("stage {stage:?} reads stream {stream:?}, which no stage of this job writes; the streams written are: {written}")]
@@ -297,14 +314,9 @@ impl Job {
         Ok(())
     }
 
-    /// The streams that the job writes: writing stage's index, name, partitions.
+    /// The streams that the job writes, those of dead letters among them: writing stage's index, name, partitions.
     pub fn streams(&self) -> impl Iterator<Item = (u16, &StreamName, u32)> {
-        (0_u16..).zip(&self.stages).flat_map(|(index, stage)| {
-            stage.outputs.iter().filter_map(move |output| match &output.sink {
-                Sink::Stream { name, partitions } => Some((index, name, *partitions)),
-                Sink::File { .. } => None,
-            })
-        })
+        (0_u16..).zip(&self.stages).flat_map(|(index, stage)| stage.streams_written().map(move |(name, count)| (index, name, count)))
     }
 
     /// The index of the stage that writes a stream, and its partitions.
@@ -370,7 +382,9 @@ impl Job {
     }
 
     /// What differs from the job that the last checkpoint was made by, leaving out what may change: `[checkpoint]` but its location, `[limits]`, and
-    /// of a stage `on-error` and `retries`, which alter nothing that is stored: a job that stopped at a record can so go on without it.
+    /// of a stage `on-error`, `dead-letter` and `retries`, which alter nothing that is stored: a job that stopped at a record can so go on without
+    /// it. A stream of dead letters that a stage reads can't be given up by that, since its reader may not change: [`check`](Self::check) finds a
+    /// stream without a writer. One that begins on resume is claimed then (`Register::claimed`), one that is given up keeps its records.
     #[must_use]
     pub fn changed_since(&self, before: &Self) -> Option<Changed> {
         let changed = |what: String, before: String, now: String| (before != now).then_some(Changed { what, before, now });
@@ -390,6 +404,19 @@ impl Stage {
             Source::Stream { name } => Some(name),
             Source::File { .. } => None,
         })
+    }
+
+    /// The streams that the stage writes, with their partitions: outputs in order, then dead letters.
+    pub fn streams_written(&self) -> impl Iterator<Item = (&StreamName, u32)> {
+        let outputs = self.outputs.iter().filter_map(|output| match &output.sink {
+            Sink::Stream { name, partitions } => Some((name, *partitions)),
+            Sink::File { .. } => None,
+        });
+        let dead_letters = match &self.on_error {
+            OnError::DeadLetter { stream, partitions } => Some((stream, *partitions)),
+            OnError::Stop | OnError::Skip => None,
+        };
+        outputs.chain(dead_letters)
     }
 
     fn changed_since(&self, before: &Self) -> Option<Changed> {
@@ -412,3 +439,6 @@ impl Stage {
 fn text_of(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

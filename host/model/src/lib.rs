@@ -4,6 +4,7 @@
 pub mod bisect;
 pub mod columns;
 pub mod coordinator;
+pub mod dead_letter;
 pub mod digest;
 pub mod document;
 pub mod due;

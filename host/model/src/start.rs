@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 use crate::manifest::ObjectRef;
-use crate::names::{Attempt, Boot, Branch, CheckpointNumber, Generation, Incarnation, JobName, Term};
+use crate::names::{Attempt, Boot, Branch, CheckpointNumber, Generation, Incarnation, JobName, StreamName, Term};
 use crate::register::{CheckpointRecord, Register, Status, StreamRecord};
 
 /// What a host process brings along when it claims a job.
@@ -14,7 +14,8 @@ pub struct Begin {
     pub boot: Boot,
     /// The job's incarnation, should the job begin now.
     pub fresh: Incarnation,
-    /// The streams that the job writes. They count until the job has a spec; from then on those of the register do.
+    /// The streams that the job writes. They count until the job has a spec; from then on those of the register do, and of these only such as the
+    /// register has not: streams of dead letters, which a job may begin to write when it goes on.
     pub streams: Vec<StreamRecord>,
 }
 
@@ -31,6 +32,30 @@ pub struct SpecSet {
     pub before: ObjectRef,
     /// The one that was to be set.
     pub wanted: ObjectRef,
+}
+
+/// A stream has the partitions that it was created with.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "stream {stream} was created with {created} partitions, now it would have {wanted}; give dead letters a stream that was not there before"
+)]
+pub struct Repartitioned {
+    /// The stream.
+    pub stream: StreamName,
+    /// How many it has.
+    pub created: u32,
+    /// How many it would have.
+    pub wanted: u32,
+}
+
+/// The streams that there are, and those of `more` that are new.
+fn joined(mut streams: Vec<StreamRecord>, more: Vec<StreamRecord>) -> Vec<StreamRecord> {
+    for stream in more {
+        if !streams.iter().any(|known| known.name == stream.name) {
+            streams.push(stream);
+        }
+    }
+    streams
 }
 
 impl Register {
@@ -55,11 +80,26 @@ impl Register {
     }
 
     /// The register after another boot claimed the job: term, generation and all attempts are raised; a checkpoint that is undecided stays so.
-    /// Until there is a spec nothing was promised, so the streams of this start replace those of the one that was cut short.
+    /// Until there is a spec nothing was promised, so the streams of this start replace those of the one that was cut short; from then on streams
+    /// are only added, and one that is not written any more keeps its place and its records.
     #[must_use]
     pub fn claimed(self, begin: Begin) -> Self {
-        let streams = if self.spec.is_some() { self.streams } else { begin.streams };
+        let streams = if self.spec.is_some() { joined(self.streams, begin.streams) } else { begin.streams };
         Self { term: self.term.next(), generation: self.generation.next(), attempt: self.attempt.next(), boot: begin.boot, streams, ..self }
+    }
+
+    /// The first stream that a job that has begun would write with another number of partitions than it was created with.
+    ///
+    /// # Errors
+    /// That stream.
+    pub fn check_streams(&self, streams: &[StreamRecord]) -> Result<(), Repartitioned> {
+        let created =
+            |wanted: &&StreamRecord| self.streams.iter().find(|stream| stream.name == wanted.name).map(|stream| stream.partitions);
+        let differs = |wanted: &StreamRecord| created(&wanted).filter(|&created| self.spec.is_some() && created != wanted.partitions);
+        streams
+            .iter()
+            .find_map(|wanted| Some((wanted, differs(wanted)?)))
+            .map_or(Ok(()), |(wanted, created)| Err(Repartitioned { stream: wanted.name.clone(), created, wanted: wanted.partitions }))
     }
 
     /// Takes the spec; the same one again is no change.
@@ -132,7 +172,6 @@ impl Register {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::names::StreamName;
 
     type Spoil = fn(&mut Register);
 
@@ -167,6 +206,30 @@ mod tests {
         assert_eq!(register.streams, begin(2).streams);
         register.set_spec(&object("spec")).unwrap();
         assert_eq!(register.claimed(begin(3)).streams, begin(2).streams);
+    }
+
+    #[test]
+    fn a_job_that_goes_on_may_begin_to_write_a_stream_and_none_is_taken_from_it() {
+        let named = |name: &str, boot| StreamRecord { name: StreamName::new(name).unwrap(), ..begin(boot).streams.remove(0) };
+        let mut register = Register::first(job(), begin(1));
+        register.set_spec(&object("spec")).unwrap();
+        let register = register.claimed(Begin { streams: vec![named("s", 2), named("dead", 2)], ..begin(2) });
+        assert_eq!(register.streams, [named("s", 1), named("dead", 2)], "the new one is added, the old one stays as it was");
+        let register = register.claimed(begin(3));
+        assert_eq!(register.streams, [named("s", 1), named("dead", 2)], "one that is given up keeps its place");
+        let register = register.claimed(Begin { streams: vec![named("dead", 4), named("s", 4)], ..begin(4) });
+        assert_eq!(register.streams, [named("s", 1), named("dead", 2)], "and is the same stream when it is taken up again");
+    }
+
+    #[test]
+    fn a_stream_keeps_the_partitions_that_it_was_created_with() {
+        let other = |partitions| vec![StreamRecord { partitions, ..begin(1).streams.remove(0) }];
+        let mut register = Register::first(job(), begin(1));
+        assert_eq!(register.check_streams(&other(3)), Ok(()), "nothing was promised yet");
+        register.set_spec(&object("spec")).unwrap();
+        assert_eq!(register.check_streams(&other(2)), Ok(()));
+        let refused = Repartitioned { stream: StreamName::new("s").unwrap(), created: 2, wanted: 3 };
+        assert_eq!(register.check_streams(&other(3)), Err(refused));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Receiver, Sender};
 use gregor_model::columns::Columns;
 use gregor_model::segment::Position;
+use gregor_stream::Raw;
 
 use crate::event::Event;
 use crate::ready::{Ready, Urgency};
@@ -19,7 +20,7 @@ use crate::retry::Tries;
 use crate::setup::RunError;
 use crate::threads::Shutdown;
 
-pub(crate) use file::{FileFeed, FileInput, bytes_before, place};
+pub(crate) use file::{FileFeed, FileInput, bytes_before, file_of};
 pub(crate) use generated::GeneratedFeed;
 pub(crate) use run::{RunCache, RunFeed, RunRef};
 
@@ -34,36 +35,41 @@ pub(crate) const SOURCE_THREADS: usize = 2;
 pub(crate) enum Item {
     /// Records.
     Batch(Batch),
-    /// A record over the limit, which was not read into memory.
+    /// A record over the limit, of which no more than the limit was read into memory.
     TooLong {
-        /// Where it begins, for people.
-        place: String,
+        /// Where it begins in its file.
+        offset: u64,
         /// Its bytes.
         length: u64,
-        /// Where the input goes on.
+        /// What it begins with, where the stage keeps it.
+        raw: Option<Raw>,
+        /// Where the input goes on: in the split that the record stands in.
         after: Position,
     },
     /// A record that is none of its format, which no task can read.
     Unreadable {
-        /// Where it begins, for people.
-        place: String,
+        /// Where it begins in its file.
+        offset: u64,
         /// What is wrong with it: goes on after "the record at …".
         reason: String,
-        /// Where the input goes on.
+        /// What stands there, where the stage keeps it.
+        raw: Option<Raw>,
+        /// Where the input goes on: in the split that the record stands in.
         after: Position,
     },
     /// The end of the input; the position after its last record.
     End(Position),
 }
 
-/// Bytes that an item without records counts for: each is bounded by file names.
+/// Bytes that an item without records counts for, besides what is kept of a record: each is bounded by what formats say of a line.
 const BARE_ITEM_BYTES: usize = 1024;
 
 impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Batch(batch) => batch.columns.bytes(),
-            Self::TooLong { .. } | Self::Unreadable { .. } | Self::End(_) => BARE_ITEM_BYTES,
+            Self::TooLong { raw, .. } | Self::Unreadable { raw, .. } => BARE_ITEM_BYTES + raw.as_ref().map_or(0, |raw| raw.bytes.len()),
+            Self::End(_) => BARE_ITEM_BYTES,
         }
     }
 }

@@ -61,8 +61,18 @@ impl FileWatch {
     /// File and byte of an offset in the split of a position, for people.
     pub(crate) fn place(&self, position: &Position, offset: u64) -> String {
         match position {
-            Position::File { split, .. } => crate::input::place(&self.input.plan, (self.partition, *split), offset),
+            Position::File { .. } => {
+                self.file(position).map_or_else(|| format!("byte {offset}"), |file| format!("byte {offset} of {file}"))
+            }
             Position::Stream { .. } => format!("offset {offset}"),
+        }
+    }
+
+    /// The name of the file that the split of a position is of, below the input's folder.
+    pub(crate) fn file(&self, position: &Position) -> Option<&str> {
+        match position {
+            Position::File { split, .. } => crate::input::file_of(&self.input.plan, (self.partition, *split)),
+            Position::Stream { .. } => None,
         }
     }
 

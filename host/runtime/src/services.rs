@@ -175,9 +175,9 @@ impl TaskServices {
         self.skips.admits()
     }
 
-    /// Says of a record that was left out which one it was, and why.
-    pub(crate) fn tell_skip(&mut self, reason: &str) {
-        self.skips.send("warn", format!("skipped: {reason}"));
+    /// Says of a record that was left out what became of it, which one it was, and why.
+    pub(crate) fn tell_skip(&mut self, became: &str, reason: &str) {
+        self.skips.send("warn", format!("{became}: {reason}"));
     }
 
     /// Keeps what the call staged.

@@ -134,7 +134,7 @@ pub struct Summary {
     pub checkpoint: Option<CheckpointNumber>,
     /// Records read from outside since the job began.
     pub records: u64,
-    /// Records that were left out by `on-error = "skip"` or a task's own rejection in this run.
+    /// Records that were left out by `on-error = "skip"` or a task's own rejection in this run, dead letters among them.
     pub skipped: u64,
     /// Checkpoints confirmed in this run.
     pub confirmed: u64,

@@ -213,6 +213,10 @@ pub(crate) fn look(setup: &Setup, io: &Asking<'_>, (choose, warn): (Choose<'_>, 
     let (plans, tasks) = match &spec {
         Some(spec) => {
             let stored = stored_plans(setup, io, spec)?;
+            if let Some(register) = &register {
+                let fits = register.check_streams(&streams_of(setup));
+                fits.map_err(|error| RunError::Refused(format!("job {}: {error}", setup.job.name)))?;
+            }
             let tasks = tasks_of(&setup.job, stored.iter().map(|(&at, (plan, _))| (at, plan)))?;
             // A finished job needs its input no more: it may be gone.
             if history.number.is_some() && history.finished(&tasks) {
@@ -315,15 +319,20 @@ fn marker(setup: &Setup, found: &Found) -> Marker {
     Marker { job: setup.job.name.clone(), incarnation }
 }
 
-/// Claims the job. While another host holds it, this waits until that one is gone.
-fn begin(setup: &Setup, io: &Asking<'_>) -> Result<Register, RunError> {
+/// The streams that the job writes, as they are were they made now.
+fn streams_of(setup: &Setup) -> Vec<StreamRecord> {
     let streams = setup.job.streams().map(|(_, name, partitions)| StreamRecord {
         name: name.clone(),
         incarnation: incarnation_of_stream((setup.fresh, Branch(0)), name.as_str()),
         partitions,
         ancestors: Vec::new(),
     });
-    let begin = Begin { boot: setup.boot, fresh: setup.fresh, streams: streams.collect() };
+    streams.collect()
+}
+
+/// Claims the job. While another host holds it, this waits until that one is gone.
+fn begin(setup: &Setup, io: &Asking<'_>) -> Result<Register, RunError> {
+    let begin = Begin { boot: setup.boot, fresh: setup.fresh, streams: streams_of(setup) };
     io.ask(setup.coordinator.begin(&begin))
 }
 

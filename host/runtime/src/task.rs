@@ -4,6 +4,7 @@
 
 mod call;
 mod code;
+mod dead_letter;
 mod freeze;
 mod seed;
 mod turn;
@@ -16,7 +17,7 @@ use crossbeam_channel::Sender;
 use gregor_guest::CallLimits;
 use gregor_model::digest::Digest;
 use gregor_model::history::TaskHistory;
-use gregor_model::job::{OnError, Stage};
+use gregor_model::job::Stage;
 use gregor_model::limits::Limits;
 use gregor_model::names::{Attempt, Branch, Incarnation, Sequence, TaskId};
 use gregor_model::segment::InputProgress;
@@ -269,10 +270,6 @@ impl Task {
             self.send_to_applier(Applying::Mark(name, source, done.clone()));
         }
         Ok(())
-    }
-
-    fn on_error(&self) -> OnError {
-        self.identity.stage.on_error
     }
 
     fn failed(&self, message: impl std::fmt::Display) -> RunError {

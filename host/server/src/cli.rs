@@ -4,6 +4,7 @@
 mod bench;
 mod checkpoints;
 mod fault;
+mod streams;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::output::Style;
 pub(crate) use bench::{BenchArgs, BenchRunArgs};
 pub(crate) use checkpoints::{CheckpointCommand, CollectArgs, CreateArgs, NamedArgs, RestoreArgs, SavepointCommand, ShowArgs};
 pub(crate) use fault::{ArchiveFault, Fault, FaultKind, STEPS};
+pub(crate) use streams::{Begin, ConsumeArgs, StreamCommand};
 
 /// Stream processing for WebAssembly: exactly once, each task in its own sandbox.
 #[derive(Debug, Parser)]
@@ -46,6 +48,9 @@ pub(crate) enum Command {
     /// Give checkpoints names, which keeps them
     #[command(subcommand)]
     Savepoint(SavepointCommand),
+    /// Look at a job's streams, and at the records on them
+    #[command(subcommand)]
+    Stream(StreamCommand),
     /// Measure this machine: what the sandbox, the host and its checkpoints cost, beside the same work without them
     Bench(BenchArgs),
     /// One run of `bench`
@@ -198,6 +203,10 @@ mod tests {
         check(&["savepoint", "create", "before_it-1", "job.toml", "--checkpoint", "3"], "checkpoint: Some(3)");
         check(&["savepoint", "create", "Before", "job.toml"], "a-z 0-9 _ -");
         check(&["savepoint", "delete", "job.toml"], "job.toml");
+        check(&["stream", "consume", "stream://words", "job.toml", "--from", "7"], "from: Offset(7)");
+        check(&["stream", "consume", "words", "job.toml", "--partition", "1", "--records", "2"], "from: Beginning, records: Some(2)");
+        check(&["stream", "consume", "words", "job.toml", "--from", "end"], "expected an offset, such as 0, or beginning");
+        check(&["stream", "consume", "Words", "job.toml"], "a-z 0-9 _ -");
         check(&["bench", "count-1m", "identity", "--seconds", "2.5"], "cases: [CountMillion, Identity], records: None, seconds: 2.5");
         check(&["bench", "sort"], "[possible values: identity, filter, count-hot, count-1m, count-zipf, count-uniform, word-count]");
         check(&["bench", "--seconds", "0"], "expected a number of seconds from 0.1 to 600");

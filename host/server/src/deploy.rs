@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use gregor_guest::{Cache, Component, Engine, EngineOptions, Port};
-use gregor_model::job::{Input, InvalidJob, Job, Output, Sink, Source, Stage};
+use gregor_model::job::{Input, InvalidJob, Job, Output, Source, Stage};
 use gregor_model::limits::{COMPONENT_BYTES_MAX, FILE_PARTITIONS_MAX};
 use gregor_model::names::PortName;
 
@@ -60,12 +60,8 @@ fn instances_max(file: &JobFile) -> u32 {
 
 /// Partitions of a stream; 1 if no stage writes it, which `Job::check` finds.
 fn partitions_of(file: &JobFile, stream: &str) -> u32 {
-    let outputs = file.stages.iter().flat_map(|stage| &stage.outputs.value);
-    let mut written = outputs.filter_map(|(_, sink)| match sink {
-        Sink::Stream { name, partitions } if name.as_str() == stream => Some(*partitions),
-        Sink::Stream { .. } | Sink::File { .. } => None,
-    });
-    written.next().unwrap_or(1)
+    let mut written = file.stages.iter().flat_map(StageFile::streams_written).filter(|(name, _)| name.as_str() == stream);
+    written.next().map_or(1, |(_, partitions)| partitions)
 }
 
 fn admit((engine, cache): (&Engine, Option<&Cache>), file: &JobFile, component: &At<std::path::PathBuf>) -> Result<Component, Failure> {
@@ -98,7 +94,7 @@ fn connect(file: &JobFile, stage: &StageFile, component: &Component) -> Result<S
         outputs: outputs.into_iter().map(|(port, sink)| Output { port, sink }).collect(),
         stores: described.stores.clone(),
         config: stage.config.clone(),
-        on_error: stage.on_error,
+        on_error: stage.on_error.clone(),
         retries: stage.retries,
     })
 }

@@ -19,6 +19,7 @@ mod restore;
 mod run;
 mod savepoints;
 mod signals;
+mod streams;
 mod verify;
 mod wiring;
 
@@ -28,7 +29,7 @@ use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use cli::{CheckpointCommand, Cli, Command, SavepointCommand};
+use cli::{CheckpointCommand, Cli, Command, SavepointCommand, StreamCommand};
 use exit::{Exit, Failure};
 use output::{Screen, Style};
 
@@ -66,6 +67,7 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::Savepoint(command) => execute_on_savepoints(command, style),
         Command::Bench(args) => bench::bench(&args, style),
         Command::BenchRun(args) => bench::bench_run(&args),
+        Command::Stream(command) => execute_on_streams(command, style),
         Command::Doctor(args) => doctor::doctor(args.data.as_deref(), style),
     }
 }
@@ -86,6 +88,13 @@ fn execute_on_savepoints(command: SavepointCommand, style: Style) -> Result<Exit
         SavepointCommand::List(args) => savepoints::list(&args, style),
         SavepointCommand::Delete(args) => savepoints::delete(&args, style),
         SavepointCommand::Restore(args) => restore::to_savepoint(&args, style),
+    }
+}
+
+fn execute_on_streams(command: StreamCommand, style: Style) -> Result<Exit, Failure> {
+    match command {
+        StreamCommand::List(args) => streams::list(&args, style),
+        StreamCommand::Consume(args) => streams::consume(&args, style),
     }
 }
 

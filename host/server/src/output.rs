@@ -53,10 +53,7 @@ pub(crate) fn result(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     let written =
         stdout.write_all(text.trim_end_matches('\n').as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
+    reader_of(written).map(drop)
 }
 
 /// Prints a result to stdout as JSON.
@@ -65,6 +62,49 @@ pub(crate) fn result(text: &str) -> io::Result<()> {
 /// Stdout can't be written, or the value has a form that JSON does not have.
 pub(crate) fn result_json(value: &impl Serialize) -> io::Result<()> {
     result(&serde_json::to_string_pretty(value)?)
+}
+
+/// Whether anybody takes what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Somebody may.
+    There,
+    /// Nobody does any more: a closed pipe.
+    Gone,
+}
+
+/// Prints results to stdout that are too many to be kept, line by line.
+pub(crate) struct Lines(io::BufWriter<io::StdoutLock<'static>>);
+
+impl Lines {
+    /// Nothing is printed yet.
+    pub(crate) fn new() -> Self {
+        Self(io::BufWriter::new(io::stdout().lock()))
+    }
+
+    /// Prints a line, perhaps a little later.
+    ///
+    /// # Errors
+    /// Stdout can't be written, for another reason than that its reader went away.
+    pub(crate) fn print(&mut self, line: &str) -> io::Result<Reader> {
+        reader_of(self.0.write_all(line.as_bytes()).and_then(|()| self.0.write_all(b"\n")))
+    }
+
+    /// Prints what was kept back.
+    ///
+    /// # Errors
+    /// As [`print`](Self::print).
+    pub(crate) fn flush(&mut self) -> io::Result<Reader> {
+        reader_of(self.0.flush())
+    }
+}
+
+fn reader_of(written: io::Result<()>) -> io::Result<Reader> {
+    match written {
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(error),
+    }
 }
 
 /// Goes to the beginning of a terminal's line and clears it.

@@ -1,6 +1,6 @@
 //! Reads one partition of a file input, split after split, as batches of records. Nothing past a file's planned length is read, and a batch is
 //! given only while its file is what it was when the plan was made. Refuses files that changed, whose compressed data is cut off or corrupt, or whose
-//! quotes never close, and positions that do not fit the plan; a record over the limit is measured, never kept.
+//! quotes never close, and positions that do not fit the plan; a record over the limit is measured, and no more of it is kept than a record may have.
 //!
 //! Places are bytes of a file's content, which of a compressed file is what it holds once decompressed: to go on in its middle, it is decompressed
 //! from its beginning, and what lies before is passed over.
@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use gregor_model::columns::Columns;
 use gregor_model::job::Format;
+use gregor_model::limits::VALUE_BYTES_MAX;
 use gregor_model::plan::{Plan, PlannedFile, Split};
 
 use crate::compression::Compression;
 use crate::csv::Header;
 use crate::error::SourceError;
-use crate::file_source::batch::{Batch, Bounds, HeaderLine, Room, take_header};
+use crate::file_source::batch::{Batch, Bounds, HeaderLine, Room, Unreadable, take_header, timestamp_of};
 use crate::file_source::content::{Content, ReadError};
 use crate::file_source::window::{Line, PASSED_BYTES_MAX, Passed, Passing, Window};
 use crate::input_folder::InputFolder;
@@ -41,6 +42,26 @@ pub struct Reading {
     pub format: Format,
     /// Bytes of a record's key and value, at most; the contract's bounds on each hold besides.
     pub record_bytes_max: u64,
+    /// What becomes of a record that no task can read.
+    pub passed_over: PassedOver,
+}
+
+/// What becomes of a record that is over the limit or none of its format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassedOver {
+    /// It is measured, never kept.
+    Dropped,
+    /// As many of its bytes as a record may have are told.
+    Kept,
+}
+
+/// A record that was passed over, as it stands in its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw {
+    /// Its first bytes, decompressed, without the end of its line: at most as many as a record may have.
+    pub bytes: Vec<u8>,
+    /// The time at which the file was modified, milliseconds since 1970.
+    pub timestamp: i64,
 }
 
 /// What a source gives.
@@ -56,6 +77,8 @@ pub enum Fetched {
         offset: u64,
         /// Its bytes, without the end of the line.
         length: u64,
+        /// What it begins with, where it is kept.
+        raw: Option<Raw>,
         /// Byte of the next record's first character.
         end_offset: u64,
     },
@@ -67,6 +90,8 @@ pub enum Fetched {
         offset: u64,
         /// What is wrong with it, such as "can't be read as csv: it has 2 fields, the header line of its file has 3".
         reason: String,
+        /// All of it, where it is kept.
+        raw: Option<Raw>,
         /// Byte of the next record's first character.
         end_offset: u64,
     },
@@ -255,7 +280,7 @@ impl FileSource {
             return Ok(Some(Fetched::Passing));
         }
         if let Some(passing) = open.passing.take() {
-            return self.pass(open, passing).map(Some);
+            return self.pass(open, passing, modified_ns).map(Some);
         }
         let bounds = Bounds::new(self.reading);
         let until = self.window.at().saturating_add(PASSED_BYTES_MAX);
@@ -275,14 +300,30 @@ impl FileSource {
                 Room::Full => return Ok(Some(self.batch(batch, start, modified_ns))),
                 Room::TooLong => break,
                 Room::Unreadable(unreadable) => {
-                    let offset = self.window.at();
-                    self.window.pass(unreadable.length);
-                    let (split, end_offset) = (self.split, self.window.at());
-                    return Ok(Some(Fetched::Unreadable { split, offset, reason: unreadable.reason, end_offset }));
+                    return Ok(Some(self.unreadable(unreadable, modified_ns)));
                 }
             }
         }
-        self.pass(open, Passing::begin(self.window.at(), bounds.ends())).map(Some)
+        // All of the record, or more than a record may have of it, is in memory now.
+        let head = self.kept(self.window.bytes());
+        self.pass(open, Passing::begin(self.window.at(), bounds.ends(), head), modified_ns).map(Some)
+    }
+
+    fn unreadable(&mut self, Unreadable { reason, length }: Unreadable, modified_ns: i128) -> Fetched {
+        let offset = self.window.at();
+        let raw = self.window.bytes().get(..length).and_then(|line| self.kept(without_end(line)));
+        let raw = raw.map(|bytes| Raw { bytes, timestamp: timestamp_of(modified_ns) });
+        self.window.pass(length);
+        Fetched::Unreadable { split: self.split, offset, reason, raw, end_offset: self.window.at() }
+    }
+
+    /// As many of these bytes as a record may have, where they are kept at all.
+    fn kept(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let most = usize::try_from(self.reading.record_bytes_max).unwrap_or(usize::MAX).min(VALUE_BYTES_MAX);
+        match self.reading.passed_over {
+            PassedOver::Dropped => None,
+            PassedOver::Kept => Some(bytes.get(..most).unwrap_or(bytes).to_vec()),
+        }
     }
 
     /// Reads the header line, if the format has one, and goes to where the next record begins; whether it was reached.
@@ -317,9 +358,17 @@ impl FileSource {
         ReadError::Damaged(format!("its header line has more than the {limit} bytes of limits.record; is it CSV with a header line?"))
     }
 
-    fn pass(&mut self, open: &mut Open, passing: Passing) -> Result<Fetched, ReadError> {
+    fn pass(&mut self, open: &mut Open, passing: Passing, modified_ns: i128) -> Result<Fetched, ReadError> {
+        let offset = passing.start;
         Ok(match self.window.pass_record(&mut open.content, passing)? {
-            Passed::Whole(length) => Fetched::TooLong { split: self.split, offset: passing.start, length, end_offset: self.window.at() },
+            Passed::Whole(length, head) => {
+                let raw = head.map(|mut bytes| {
+                    // What follows the record in the file, or ends it, is none of it.
+                    bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+                    Raw { bytes, timestamp: timestamp_of(modified_ns) }
+                });
+                Fetched::TooLong { split: self.split, offset, length, raw, end_offset: self.window.at() }
+            }
             Passed::Part(passing) => {
                 open.passing = Some(passing);
                 Fetched::Passing
@@ -336,6 +385,12 @@ impl FileSource {
         let bytes = end_offset.saturating_sub(start);
         Fetched::Batch(FileBatch { columns: Arc::new(columns), split: self.split, end_offset, bytes })
     }
+}
+
+/// A line or row without what ends it.
+fn without_end(line: &[u8]) -> &[u8] {
+    let Some(line) = line.strip_suffix(b"\n") else { return line };
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 fn compression_of(plan: &Plan, split: Split) -> Compression {

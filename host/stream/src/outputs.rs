@@ -1,7 +1,8 @@
 //! What a task has emitted and not yet frozen. A guest call is a transaction: what it stages is kept by [`Outputs::commit`] or dropped by
 //! [`Outputs::rollback`], both in the time of the partitions that it touched. A freeze moves everything out by [`Outputs::take`], which copies no
 //! record. Refuses records over the contract's bounds, partitions that are not there, and what a file's format can't hold, each inside the call
-//! that emits it. Not bounded by itself: `runtime` pauses a task's inputs by [`Outputs::bytes`], and a call is bounded by `[limits]`.
+//! that emits it. Dead letters are staged beside what the guest emits, by the host alone: they count in [`Outputs::bytes`], never against a call's
+//! bounds. Not bounded by itself: `runtime` pauses a task's inputs by [`Outputs::bytes`], and a call is bounded by `[limits]`.
 //!
 //! A block is cut where a guest's batch ends, so that one stored block is one batch of the next stage. What is left of a run at a freeze, at most
 //! one open block a partition, is encoded by [`Taken::seal`], off the task's path.
@@ -40,7 +41,10 @@ pub struct Target {
 /// What one task has emitted and not yet frozen.
 #[derive(Debug)]
 pub struct Outputs {
+    /// Those of the component's description, and behind them the stream of dead letters, if there is one.
     outputs: Vec<Output>,
+    /// How many of them guests know.
+    described: usize,
     own_partition: u32,
     /// Bytes of all that is staged.
     bytes: u64,
@@ -62,7 +66,8 @@ struct Call {
 
 #[derive(Debug)]
 struct Output {
-    port: PortName,
+    /// The port's name, for errors.
+    port: String,
     kind: Kind,
 }
 
@@ -76,9 +81,18 @@ impl Outputs {
     /// Nothing staged yet. `own_partition` is the task's number in its stage; of `limits`, the two on what a call emits are used.
     #[must_use]
     pub fn new(outputs: Vec<OutputSpec>, own_partition: u32, limits: &Limits) -> Self {
-        let outputs = outputs.into_iter().map(|OutputSpec { port, sink }| Output { port, kind: Kind::new(sink) }).collect();
+        let outputs = outputs.into_iter().map(|OutputSpec { port, sink }| Output { port: port.to_string(), kind: Kind::new(sink) });
+        let outputs: Vec<Output> = outputs.collect();
         let call = Call { records_max: limits.emit_records, bytes_max: limits.emit_bytes, ..Call::default() };
-        Self { outputs, own_partition, bytes: 0, call }
+        Self { described: outputs.len(), outputs, own_partition, bytes: 0, call }
+    }
+
+    /// The same, with a stream for dead letters.
+    #[must_use]
+    pub fn with_dead_letters(mut self, name: StreamName, partitions: u32) -> Self {
+        self.outputs.truncate(self.described);
+        self.outputs.push(Output { port: "dead letters".to_owned(), kind: Kind::new(Sink::Stream { name, partitions }) });
+        self
     }
 
     /// Stages one record of the current call. Its offset is given when a manifest is sealed, whatever `record.offset` says. For a file, the
@@ -87,22 +101,42 @@ impl Outputs {
     /// # Errors
     /// See [`OutputError`]. The call has failed then: roll it back.
     pub fn append(&mut self, to: Target, record: &Record<'_>, headers: HeaderPairs<'_>) -> Result<(), OutputError> {
-        let count = self.outputs.len();
         let index = to.output as usize;
+        let Some(output) = self.outputs.get(index).filter(|_| index < self.described) else {
+            return Err(OutputError::Output { found: to.output, count: self.described });
+        };
+        let excess = excess_of(record).or_else(|| self.call.take(size_of(record, headers) as u64));
+        if let Some((what, found, limit)) = excess {
+            return Err(OutputError::TooLarge { port: output.port.clone(), what, found, limit });
+        }
+        self.stage((index, to.partition), record, headers)
+    }
+
+    /// Stages a dead letter; it is kept or dropped with what the current call stages. Where it goes is said by its key, as for any record.
+    ///
+    /// # Errors
+    /// [`OutputError::Output`]: there is no stream for dead letters.
+    pub fn bury(&mut self, record: &Record<'_>, headers: HeaderPairs<'_>) -> Result<(), OutputError> {
+        self.stage((self.described, None), record, headers)
+    }
+
+    fn stage(
+        &mut self,
+        (index, partition): (usize, Option<u32>),
+        record: &Record<'_>,
+        headers: HeaderPairs<'_>,
+    ) -> Result<(), OutputError> {
+        let count = self.outputs.len();
         let Some(output) = self.outputs.get_mut(index) else {
-            return Err(OutputError::Output { found: to.output, count });
+            return Err(OutputError::Output { found: u32::try_from(index).unwrap_or(u32::MAX), count });
         };
         let size = size_of(record, headers);
-        let excess = excess_of(record).or_else(|| self.call.take(size as u64));
-        if let Some((what, found, limit)) = excess {
-            return Err(OutputError::TooLarge { port: output.port.to_string(), what, found, limit });
-        }
         let (own, touched) = (self.own_partition, &mut self.call.touched);
         let grown = match &mut output.kind {
             Kind::Stream { count, lanes, .. } => {
-                let partition = to.partition.unwrap_or_else(|| record.key.map_or(own % *count, |key| partition_of_key(key, *count)));
+                let partition = partition.unwrap_or_else(|| record.key.map_or(own % *count, |key| partition_of_key(key, *count)));
                 let Some(lane) = lanes.get_mut(partition as usize) else {
-                    return Err(OutputError::Partition { port: output.port.to_string(), found: partition, count: *count });
+                    return Err(OutputError::Partition { port: output.port.clone(), found: partition, count: *count });
                 };
                 if lane.begin() {
                     touched.push((index, partition as usize));
@@ -110,14 +144,14 @@ impl Outputs {
                 lane.push(record, headers, size)
             }
             Kind::File { format, file } => {
-                if let Some(found) = to.partition.filter(|&found| found != 0) {
-                    return Err(OutputError::Partition { port: output.port.to_string(), found, count: 1 });
+                if let Some(found) = partition.filter(|&found| found != 0) {
+                    return Err(OutputError::Partition { port: output.port.clone(), found, count: 1 });
                 }
                 if file.begin() {
                     touched.push((index, 0));
                 }
                 let grown = file.push(*format, record);
-                grown.map_err(|reason| OutputError::Format { port: output.port.to_string(), format: format.name(), reason })?
+                grown.map_err(|reason| OutputError::Format { port: output.port.clone(), format: format.name(), reason })?
             }
         };
         self.bytes += grown as u64;

@@ -20,7 +20,7 @@ use gregor_model::plan::{PLAN, Plan};
 use gregor_model::spec::Marker;
 use gregor_model::steps::Unobserved;
 use gregor_stream::{
-    Fetched, FileSource, InputFolder, OutputFolder, Reading, SourceStart, check_plan, decode_run, encode_block, make_plan,
+    Fetched, FileSource, InputFolder, OutputFolder, PassedOver, Reading, SourceStart, check_plan, decode_run, encode_block, make_plan,
 };
 
 use fuzzer::mutate::{self, Random};
@@ -168,7 +168,7 @@ fn a_plan_leads_nowhere_but_into_its_folder_and_is_read_to_an_end() {
 
 /// Reads until the end or an error; never more than what the folder holds.
 fn read_to_end(folder: &Arc<InputFolder>, plan: &Arc<Plan>, at: SourceStart) {
-    let reading = Reading { format: Format::Lines, record_bytes_max: 1 << 20 };
+    let reading = Reading { format: Format::Lines, record_bytes_max: 1 << 20, passed_over: PassedOver::Kept };
     let Ok(mut source) = FileSource::open(Arc::clone(folder), Arc::clone(plan), at, reading) else { return };
     let splits = plan.partitions[at.partition as usize].len();
     for _ in 0..=splits {
@@ -229,7 +229,7 @@ fn read_file(folder: &Path, name: &str, (bytes, format): (&[u8], Format)) -> Out
     fs::write(folder.join(name), bytes).unwrap();
     let input = Arc::new(InputFolder::open(folder).unwrap());
     let Ok(plan) = make_plan(&input, name, format) else { return Outcome::Refused };
-    let reading = Reading { format, record_bytes_max: 1 << 16 };
+    let reading = Reading { format, record_bytes_max: 1 << 16, passed_over: PassedOver::Kept };
     let at = SourceStart { partition: 0, split: 0, offset: 0 };
     let mut source = FileSource::open(input, Arc::new(plan), at, reading).unwrap();
     let mut place = 0;

@@ -63,24 +63,17 @@ impl Feed for FileFeed {
                 let after = self.position(batch.split, batch.end_offset);
                 Item::Batch(Batch { columns: batch.columns, after, bytes: batch.bytes })
             }
-            gregor_stream::Fetched::TooLong { split, offset, length, end_offset } => {
-                Item::TooLong { place: self.place(split, offset), length, after: self.position(split, end_offset) }
+            gregor_stream::Fetched::TooLong { split, offset, length, raw, end_offset } => {
+                Item::TooLong { offset, length, raw, after: self.position(split, end_offset) }
             }
-            gregor_stream::Fetched::Unreadable { split, offset, reason, end_offset } => {
-                Item::Unreadable { place: self.place(split, offset), reason, after: self.position(split, end_offset) }
+            gregor_stream::Fetched::Unreadable { split, offset, reason, raw, end_offset } => {
+                Item::Unreadable { offset, reason, raw, after: self.position(split, end_offset) }
             }
             gregor_stream::Fetched::End { split } => Item::End(self.position(split, 0)),
         }))
     }
 
     fn extend(&mut self, _: More) {}
-}
-
-impl FileFeed {
-    /// A place as people look for it: file and byte.
-    fn place(&self, split: u32, offset: u64) -> String {
-        place(&self.input.plan, (self.at.partition, split), offset)
-    }
 }
 
 /// Bytes of a partition that lie before a position: what was taken from it so far. Positions say it exactly, wherever in a batch they stand; but of a
@@ -93,22 +86,22 @@ pub(crate) fn bytes_before(plan: &Plan, (partition, split): (u32, u32), offset: 
     whole + rest.first().map_or(0, |split| offset.clamp(split.start, split.end.max(split.start)) - split.start)
 }
 
-/// File and byte of a position, for people.
-pub(crate) fn place(plan: &Plan, (partition, split): (u32, u32), offset: u64) -> String {
-    let splits = usize::try_from(partition).ok().and_then(|partition| plan.partitions.get(partition));
-    let split = splits.and_then(|splits| splits.get(usize::try_from(split).ok()?));
-    let file = split.and_then(|split| plan.files.get(usize::try_from(split.file).ok()?));
-    file.map_or_else(|| format!("byte {offset}"), |file| format!("byte {offset} of {}", file.name))
+/// The name of the file that a split is of, if the plan has such a split.
+pub(crate) fn file_of(plan: &Plan, (partition, split): (u32, u32)) -> Option<&str> {
+    let splits = plan.partitions.get(usize::try_from(partition).ok()?)?;
+    let file = splits.get(usize::try_from(split).ok()?)?.file;
+    plan.files.get(usize::try_from(file).ok()?).map(|file| file.name.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use gregor_model::job::Format;
+    use gregor_stream::PassedOver;
 
     /// A feed of one partition, from a place on.
     fn feed(folder: &Arc<InputFolder>, plan: &Arc<Plan>, at: SourceStart) -> FileFeed {
-        let reading = Reading { format: Format::Lines, record_bytes_max: 100 };
+        let reading = Reading { format: Format::Lines, record_bytes_max: 100, passed_over: PassedOver::Dropped };
         let (folder, plan) = (Arc::clone(folder), Arc::clone(plan));
         FileFeed::new(FileInput { name: "input".into(), folder, plan, plan_digest: Digest([1; 32]), reading }, at)
     }

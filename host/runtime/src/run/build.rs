@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use gregor_guest::TaskIdentity;
-use gregor_model::job::{Source, Stage};
+use gregor_model::job::{OnError, Source, Stage};
+use gregor_model::limits::Limits;
 use gregor_model::names::{StoreName, StreamName, TaskId};
 use gregor_model::register::StreamRecord;
 use gregor_model::seal::PublishedRun;
 use gregor_model::segment::{InputProgress, OnEnd, Position};
 use gregor_state::{Backend, BackendOptions, TaskStores};
-use gregor_stream::{OutputSpec, Outputs, Reading, SourceStart};
+use gregor_stream::{OutputSpec, Outputs, PassedOver, Reading, SourceStart};
 use tokio::runtime::Runtime;
 
 use super::{BLOCK_CACHE_BYTES, CLEAN_BYTES_MAX, OPEN_STORES_MAX, WRITE_BUFFER_BYTES};
@@ -72,7 +73,12 @@ impl Plan<'_> {
                 let name = format!("stage {:?}, input {:?}", stage.name.as_str(), input.port.as_str());
                 let (feed, progress, watch) = match &input.source {
                     Source::File { format, .. } => {
-                        let reading = Reading { format: *format, record_bytes_max: self.setup.job.limits.record_bytes };
+                        let passed_over = match stage.on_error {
+                            OnError::DeadLetter { .. } => PassedOver::Kept,
+                            OnError::Stop | OnError::Skip => PassedOver::Dropped,
+                        };
+                        let record_bytes_max = self.setup.job.limits.record_bytes;
+                        let reading = Reading { format: *format, record_bytes_max, passed_over };
                         self.file((id, at), (name, reading), confirmed)?
                     }
                     Source::Stream { name: stream } => self.stream(id, (name, stream), confirmed)?,
@@ -179,12 +185,11 @@ impl Plan<'_> {
         let history = self.started.history.tasks.get(&id);
         let stores: Vec<StoreName> = stage.stores.iter().map(|store| store.name.clone()).collect();
         let folder = state_folder.join(job.name.as_str()).join(stage.name.as_str()).join(id.partition.to_string());
-        let outputs = stage.outputs.iter().map(|output| OutputSpec { port: output.port.clone(), sink: output.sink.clone() }).collect();
         let tasks = self.started.tasks.get(usize::from(id.stage)).copied().unwrap_or(1);
         let identity = TaskIdentity { job: job.name.to_string(), stage: stage.name.to_string(), task: id.partition, tasks };
         let parts = Parts {
             stores: TaskStores::new(backend, folder, stores.clone()),
-            outputs: Outputs::new(outputs, id.partition, &job.limits),
+            outputs: outputs_of(stage, id, &job.limits),
             identity,
             config: Arc::new(stage.config.clone()),
             log: TaskLog::new((stage.name.to_string(), id), self.reports.clone(), self.clock),
@@ -222,6 +227,16 @@ impl Plan<'_> {
         }
         let from = |stream: &str, partition: u32| wanted.get(&(stream, partition)).copied();
         runs_since(&*self.setup.archive, self.io.handle(), &self.started.history, &from)
+    }
+}
+
+/// Where a task's output goes: what its guest emits, and its dead letters.
+fn outputs_of(stage: &Stage, id: TaskId, limits: &Limits) -> Outputs {
+    let described = stage.outputs.iter().map(|output| OutputSpec { port: output.port.clone(), sink: output.sink.clone() }).collect();
+    let outputs = Outputs::new(described, id.partition, limits);
+    match &stage.on_error {
+        OnError::DeadLetter { stream, partitions } => outputs.with_dead_letters(stream.clone(), *partitions),
+        OnError::Stop | OnError::Skip => outputs,
     }
 }
 

@@ -10,6 +10,7 @@ use gregor_model::job::OnError;
 use gregor_model::limits::{RETRYABLE_TRIES, RETRYABLE_WAIT, RETRYABLE_WAIT_MAX};
 use gregor_model::segment::{OnEnd, Position};
 
+use super::dead_letter::{Content, Guilty, LEAVE_OUT};
 use super::{Task, seed};
 use crate::cell::Cell;
 use crate::input::{Batch, Item};
@@ -61,16 +62,20 @@ impl Task {
                 let ranges = vec![(0..batch.columns.len(), 0)];
                 self.work_on_batch(input, (batch, ranges), cell)
             }
-            Item::TooLong { place, length, after } => {
+            Item::TooLong { offset, length, raw, after } => {
                 let limit = self.shared.limits.record_bytes;
-                let reason = format!("the record at {place} has {length} bytes, limits.record allows {limit}");
-                self.leave_out(cell, (&reason, "raise limits.record, or leave such records out by on-error = \"skip\""))?;
+                let reason =
+                    format!("the record at {} has {length} bytes, limits.record allows {limit}", self.place(input, &after, offset));
+                let guilty = Guilty { input, at: &after, offset, content: Content::Raw(raw.as_ref(), length) };
+                self.leave_out(cell, &guilty, (&reason, &format!("raise limits.record, or {LEAVE_OUT}")))?;
                 self.advance(input, after, (1, 0));
                 Ok(Done::All)
             }
-            Item::Unreadable { place, reason, after } => {
-                let reason = format!("the record at {place} {reason}");
-                self.leave_out(cell, (&reason, "leave such records out by on-error = \"skip\""))?;
+            Item::Unreadable { offset, reason, raw, after } => {
+                let reason = format!("the record at {} {reason}", self.place(input, &after, offset));
+                let length = raw.as_ref().map_or(0, |raw| raw.bytes.len() as u64);
+                let guilty = Guilty { input, at: &after, offset, content: Content::Raw(raw.as_ref(), length) };
+                self.leave_out(cell, &guilty, (&reason, LEAVE_OUT))?;
                 self.advance(input, after, (1, 0));
                 Ok(Done::All)
             }
@@ -114,8 +119,9 @@ impl Task {
                         Next::Again => ranges.push((range, tried + 1)),
                         Next::Halves(first, second) => ranges.extend([(second, 0), (first, 0)]),
                         Next::Blame(record) => {
-                            let reason = self.describe(input, &batch, (record, &reason));
-                            self.leave_out(cell, (&reason, "leave such records out by on-error = \"skip\""))?;
+                            let guilty = guilty(input, &batch, record);
+                            let reason = format!("{} fails: {reason}", self.name_of(&guilty));
+                            self.leave_out(cell, &guilty, (&reason, LEAVE_OUT))?;
                             self.move_to(input, &batch, range);
                         }
                     }
@@ -204,28 +210,10 @@ impl Task {
     /// Under `on-error = "stop"`, a record that the task gives up is one at fault like any other: the batch is bisected, so that what comes before
     /// it is kept.
     fn judge_rejections(&self, rejections: Vec<Rejection>) -> Result<Vec<Rejection>, CallError> {
-        let given_up = |rejection: &&Rejection| rejection.action == Disposition::DeadLetter && self.on_error() == OnError::Stop;
+        let given_up = |rejection: &&Rejection| rejection.action == Disposition::DeadLetter && !self.identity.stage.on_error.goes_on();
         match rejections.iter().find(given_up) {
             Some(rejection) => Err(CallError::Poison(format!("the task rejects it: {}", one_line(&rejection.reason)))),
             None => Ok(rejections),
-        }
-    }
-
-    /// Follows `on-error` for a record at fault. `remedy` is what can be changed for a job that goes on: with another component or another input it
-    /// is another job.
-    fn leave_out(&mut self, cell: &Cell, (reason, remedy): (&str, &str)) -> Result<(), Fault> {
-        match self.on_error() {
-            OnError::Skip => {
-                cell.figures.skipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let services = self.instance()?.services();
-                if services.tells_of_skip() {
-                    services.tell_skip(reason);
-                }
-                Ok(())
-            }
-            OnError::Stop => Err(Fault::Guest(self.failed(format!(
-                "{reason}; {remedy} and start the job again: it goes on from here; a mended task or input needs another --data and output folder"
-            )))),
         }
     }
 
@@ -269,22 +257,19 @@ impl Task {
         }
     }
 
-    fn describe(&self, input: usize, batch: &Batch, (record, reason): (usize, &str)) -> String {
-        format!("{} fails: {reason}", self.place(input, batch, record))
+    /// A record at fault as errors name it.
+    fn name_of(&self, guilty: &Guilty<'_>) -> String {
+        let Guilty { input, at, offset, .. } = guilty;
+        format!("the record at {} of input {:?}", self.place(*input, at, *offset), self.port(*input))
     }
 
-    /// Where a record of a batch stands, for people.
-    fn place(&self, input: usize, batch: &Batch, record: usize) -> String {
-        let offset = batch.columns.offsets.get(record).copied().unwrap_or(0);
-        let place = self
-            .inputs
-            .get(input)
-            .and_then(|input| input.watch.as_ref())
-            .map_or_else(|| format!("offset {offset}"), |watch| watch.place(&batch.after, offset));
-        format!("the record at {place} of input {:?}", self.port(input))
+    /// An offset in the stream, or in the file of a position, for people.
+    fn place(&self, input: usize, at: &Position, offset: u64) -> String {
+        let watch = self.inputs.get(input).and_then(|input| input.watch.as_ref());
+        watch.map_or_else(|| format!("offset {offset}"), |watch| watch.place(at, offset))
     }
 
-    /// Counts what the task leaves out, and says why. `first` is where its call began in the batch.
+    /// Counts what the task leaves out, says why, and buries what it wants to be kept. `first` is where its call began in the batch.
     fn take_rejections(
         &mut self,
         input: usize,
@@ -292,12 +277,20 @@ impl Task {
         cell: &Cell,
     ) -> Result<(), RunError> {
         cell.figures.skipped.fetch_add(rejections.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        let keeps = matches!(self.identity.stage.on_error, OnError::DeadLetter { .. });
         for rejection in rejections {
-            let record = first.saturating_add(usize::try_from(rejection.index).unwrap_or(usize::MAX));
-            if self.instance()?.services().tells_of_skip() {
-                let place = self.place(input, batch, record);
-                let reason = format!("{place}: the task rejects it: {}", one_line(&rejection.reason));
-                self.instance()?.services().tell_skip(&reason);
+            let guilty = guilty(input, batch, first.saturating_add(usize::try_from(rejection.index).unwrap_or(usize::MAX)));
+            let buried = keeps && rejection.action == Disposition::DeadLetter;
+            let told = self.instance()?.services().tells_of_skip();
+            if !buried && !told {
+                continue;
+            }
+            let reason = format!("{}: the task rejects it: {}", self.name_of(&guilty), one_line(&rejection.reason));
+            if buried {
+                self.bury(&guilty, &reason)?;
+            }
+            if told {
+                self.instance()?.services().tell_skip(if buried { "dead letter" } else { "skipped" }, &reason);
             }
         }
         Ok(())
@@ -306,4 +299,10 @@ impl Task {
     fn port(&self, input: usize) -> &str {
         self.identity.stage.inputs.get(input).map_or("?", |input| input.port.as_str())
     }
+}
+
+/// A record of a batch that the task does not take.
+fn guilty(input: usize, batch: &Batch, record: usize) -> Guilty<'_> {
+    let offset = batch.columns.offsets.get(record).copied().unwrap_or(0);
+    Guilty { input, at: &batch.after, offset, content: Content::Record(&batch.columns, record) }
 }

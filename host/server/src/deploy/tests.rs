@@ -75,6 +75,15 @@ fn the_engine_has_room_for_every_task_that_there_can_be() {
 }
 
 #[test]
+fn the_engine_has_room_for_the_readers_of_dead_letters() {
+    let dead = "on-error = \"dead-letter\"\ndead-letter = \"stream://dead\"\n\n[[stage]]\nname = \"dead\"\ncomponent = \"identity.wasm\"\n\
+                inputs = { in = { from = \"stream://dead\" } }\n";
+    let content = format!("{JOB}{dead}");
+    let file = parse(Text { file: "job.toml", content: &content }, Path::new("/home/me")).unwrap();
+    assert_eq!(instances_max(&file), 256 + 4 + 8 + INSTANCES_SPARE);
+}
+
+#[test]
 fn what_stages_do_wrong_together_is_said_at_the_stage() {
     let file = job_file();
     let not_written = InvalidJob::NotWritten { stage: "count".to_owned(), stream: "w".to_owned(), written: "words".to_owned() };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gregor_model::job::{Format, OnError, Sink, Source};
+use gregor_model::limits::STREAM_PARTITIONS_DEFAULT;
 use gregor_model::names::{JobName, PortName, StageName, StreamName};
 use toml::de::DeTable;
 
@@ -32,6 +33,21 @@ pub(crate) struct StageFile {
     pub(crate) retries: u32,
 }
 
+impl StageFile {
+    /// The streams that it writes, with their partitions: outputs in order, then dead letters.
+    pub(crate) fn streams_written(&self) -> impl Iterator<Item = (&StreamName, u32)> {
+        let outputs = self.outputs.value.iter().filter_map(|(_, sink)| match sink {
+            Sink::Stream { name, partitions } => Some((name, *partitions)),
+            Sink::File { .. } => None,
+        });
+        let dead_letters = match &self.on_error {
+            OnError::DeadLetter { stream, partitions } => Some((stream, *partitions)),
+            OnError::Stop | OnError::Skip => None,
+        };
+        outputs.chain(dead_letters)
+    }
+}
+
 /// What a stage is read with.
 #[derive(Clone, Copy)]
 pub(crate) struct Around<'t> {
@@ -56,6 +72,10 @@ const OUTPUTS: Expected =
     ("a table with an entry for each output port", "write, for example, outputs = { counts = { to = \"out\", format = \"tsv\" } }");
 const FROM: Expected = ("a path, file:///… or stream://…", "write, for example, from = \"books/*.txt\"");
 const TO: Expected = ("a path, file:///… or stream://…", "write, for example, to = \"out\"");
+const DEAD_LETTER: Expected = (
+    "stream:// and a name",
+    "write, for example, dead-letter = \"stream://refused\", and let another stage read it where files are wanted",
+);
 const CONFIG: Expected = ("a table of texts, numbers, booleans and dates", "write, for example, config = { emit = \"at-end\" }");
 const FORMATS: [(&str, Format); 5] =
     [("lines", Format::Lines), ("tsv", Format::Tsv), ("json-lines", Format::JsonLines), ("csv", Format::Csv), ("bytes", Format::Bytes)];
@@ -104,17 +124,12 @@ fn read_one(around: Around<'_>, index: usize, (begin, table): (usize, &DeTable<'
 }
 
 fn read(around: Around<'_>, fields: &Fields<'_>, name: At<StageName>) -> Result<StageFile, JobFileError> {
-    if let Some(dead_letter) = fields.get("dead-letter") {
-        return Err(dead_letter
-            .error(Problem::NotBuilt { found: dead_letter.found(), built: "on-error = \"stop\", on-error = \"skip\"".to_owned() }));
-    }
     let inputs = fields.require("inputs", INPUTS)?;
     let outputs = fields.get("outputs");
     let outputs = match &outputs {
         Some(outputs) => outputs.at(read_ports(outputs, OUTPUTS, |port| read_output(around, port))?),
         None => At { value: Vec::new(), place: name.place, field: name.field.clone() },
     };
-    let on_error = fields.get("on-error").map(|field| field.choice(&[("stop", OnError::Stop), ("skip", OnError::Skip)], &["dead-letter"]));
     let retries = fields.amount(&keys::RETRIES)?.0;
     Ok(StageFile {
         name,
@@ -122,9 +137,44 @@ fn read(around: Around<'_>, fields: &Fields<'_>, name: At<StageName>) -> Result<
         inputs: inputs.at(read_ports(&inputs, INPUTS, |port| read_input(around, port))?),
         outputs,
         config: fields.get("config").map(|config| read_config(&config)).transpose()?.unwrap_or_default(),
-        on_error: on_error.transpose()?.unwrap_or(OnError::Stop),
+        on_error: read_on_error(fields)?,
         retries: u32::try_from(retries).unwrap_or(u32::MAX),
     })
+}
+
+/// What `on-error` may say.
+#[derive(Clone, Copy)]
+enum Policy {
+    Stop,
+    Skip,
+    DeadLetter,
+}
+
+fn read_on_error(fields: &Fields<'_>) -> Result<OnError, JobFileError> {
+    let policies = [("stop", Policy::Stop), ("skip", Policy::Skip), ("dead-letter", Policy::DeadLetter)];
+    let (on_error, dead_letter) = (fields.get("on-error"), fields.get("dead-letter"));
+    let policy = on_error.as_ref().map(|field| field.choice(&policies, &[])).transpose()?.unwrap_or(Policy::Stop);
+    match (policy, dead_letter, on_error) {
+        (Policy::DeadLetter, Some(dead_letter), _) => read_dead_letter(&dead_letter),
+        (Policy::DeadLetter, None, Some(on_error)) => Err(on_error.error(Problem::Conflict(format!(
+            "{} needs a stream to put them on; write, for example, dead-letter = \"stream://refused\" below it",
+            on_error.found()
+        )))),
+        (Policy::Stop | Policy::Skip, Some(dead_letter), _) => Err(dead_letter.error_at_key(Problem::Conflict(
+            "has no effect without on-error = \"dead-letter\"; write that as well, or leave dead-letter out".to_owned(),
+        ))),
+        (Policy::Skip, None, _) => Ok(OnError::Skip),
+        (Policy::Stop, None, _) | (Policy::DeadLetter, None, None) => Ok(OnError::Stop),
+    }
+}
+
+/// Files would have to leave out where a record came from and why it was refused; a stage that reads the stream writes what it likes.
+fn read_dead_letter(field: &Field<'_>) -> Result<OnError, JobFileError> {
+    match read_target(field, DEAD_LETTER)? {
+        Target::Stream(_) => Ok(OnError::DeadLetter { stream: read_stream(field)?, partitions: STREAM_PARTITIONS_DEFAULT }),
+        Target::File(_) => Err(field.unexpected(DEAD_LETTER.0, DEAD_LETTER.1)),
+        Target::NotBuilt => Err(field.error(Problem::NotBuilt { found: field.found(), built: "stream://…".to_owned() })),
+    }
 }
 
 fn read_component(around: Around<'_>, field: &Field<'_>) -> Result<At<PathBuf>, JobFileError> {

@@ -69,10 +69,10 @@ fn every_key_of_a_job_file_is_read() {
     let lines = Source::File { folder: "/books".to_owned(), pattern: "*.txt".to_owned(), format: Format::Lines };
     assert_eq!(split.inputs.value.iter().map(|(port, source)| (port.value.as_str(), source)).collect::<Vec<_>>(), [("lines", &lines)]);
     assert!(matches!(&split.outputs.value[0].1, Sink::Stream { name, partitions: 4 } if name.as_str() == "words"));
-    assert_eq!((split.on_error, split.retries, split.config.len()), (OnError::Stop, 1, 0));
+    assert_eq!((&split.on_error, split.retries, split.config.len()), (&OnError::Stop, 1, 0));
     assert_eq!(count.component.value, Path::new("/plugins/count.wasm"));
     assert_eq!(count.outputs.value[0].1, Sink::File { folder: "/home/me/out".to_owned(), format: Format::Tsv });
-    assert_eq!((count.on_error, count.retries), (OnError::Skip, 3));
+    assert_eq!((&count.on_error, count.retries), (&OnError::Skip, 3));
     let config: Vec<_> = count.config.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(config, ["emit=at-end", "most=1_000", "share=0.50", "since=2026-11-22", "strict=true"]);
     let checkpoint = CheckpointSettings {

@@ -306,10 +306,7 @@ impl Batch {
     pub(crate) fn finish(self, modified_ns: i128) -> Columns {
         let Self { bounds, mut columns, .. } = self;
         let n = columns.len();
-        // Times beyond 64 bits of milliseconds are no times; the end of the range is what comes closest.
-        let modified_ms = modified_ns.div_euclid(1_000_000);
-        let timestamp = i64::try_from(modified_ms).unwrap_or(if modified_ms < 0 { i64::MIN } else { i64::MAX });
-        columns.timestamps = vec![timestamp; n];
+        columns.timestamps = vec![timestamp_of(modified_ns); n];
         match bounds.format {
             Format::Tsv if columns.nulls.is_empty() => {}
             Format::Tsv => columns.nulls.resize(n.div_ceil(4), 0),
@@ -317,6 +314,13 @@ impl Batch {
         }
         columns
     }
+}
+
+/// The time of a file's records, milliseconds since 1970, from when it was modified in nanoseconds.
+pub(crate) fn timestamp_of(modified_ns: i128) -> i64 {
+    // Times beyond 64 bits of milliseconds are no times; the end of the range is what comes closest.
+    let modified_ms = modified_ns.div_euclid(1_000_000);
+    i64::try_from(modified_ms).unwrap_or(if modified_ms < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// Nulls of n records without a key.

@@ -96,7 +96,7 @@ impl Case {
                 }
                 Fetched::Passing => {}
                 Fetched::Unreadable { offset, reason, .. } => panic!("{offset}: {reason}"),
-                Fetched::TooLong { split, offset, length, end_offset } => {
+                Fetched::TooLong { split, offset, length, end_offset, .. } => {
                     assert!(end_offset > offset && end_offset <= splits[split as usize].end);
                     read.push(Read::TooLong(splits[split as usize].file, offset, length));
                 }
@@ -138,7 +138,7 @@ fn naive(contents: &[Vec<u8>], reading: Reading) -> Vec<Read> {
 }
 
 fn reading(format: Format, record_bytes_max: u64) -> Reading {
-    Reading { format, record_bytes_max }
+    Reading { format, record_bytes_max, passed_over: PassedOver::Dropped }
 }
 
 fn check(contents: &[Vec<u8>], reading: Reading, label: &str) {
@@ -274,7 +274,7 @@ fn a_line_over_the_limit_that_could_not_be_read_to_its_end_is_measured_again() {
     assert_eq!(source.next().unwrap(), Fetched::Passing);
     // As an error of the system leaves it.
     source.open = None;
-    let expected = Fetched::TooLong { split: 0, offset: 2, length: 20 * 1024 * 1024, end_offset: huge.len() as u64 - 2 };
+    let expected = Fetched::TooLong { split: 0, offset: 2, length: 20 * 1024 * 1024, raw: None, end_offset: huge.len() as u64 - 2 };
     assert_eq!(read(&mut source).unwrap().unwrap(), expected);
     assert_eq!(case.rest_of(0, source), [Read::Record(0, huge.len() as u64 - 2, None, b"b".to_vec())]);
 }
@@ -282,7 +282,7 @@ fn a_line_over_the_limit_that_could_not_be_read_to_its_end_is_measured_again() {
 #[test]
 fn the_contracts_bounds_hold_whatever_the_job_says() {
     let key = [vec![b'k'; KEY_BYTES_MAX + 1], b"\tv\n".to_vec()].concat();
-    let value = [b"k\t".to_vec(), vec![b'v'; gregor_model::limits::VALUE_BYTES_MAX + 1]].concat();
+    let value = [b"k\t".to_vec(), vec![b'v'; VALUE_BYTES_MAX + 1]].concat();
     for content in [key, value] {
         let length = content.strip_suffix(b"\n").unwrap_or(&content).len() as u64;
         assert_eq!(Case::new(&[content], reading(Format::Tsv, u64::MAX)).all(), [Read::TooLong(0, 0, length)]);

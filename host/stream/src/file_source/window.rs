@@ -45,27 +45,29 @@ impl Ends {
 }
 
 /// A record over the limit of which the beginning is passed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Passing {
     /// Place in the content of its first byte.
     pub(crate) start: u64,
     ends: Ends,
     /// The last byte that was passed.
     last: Option<u8>,
+    /// What it begins with, where that is kept; perhaps more than the record.
+    head: Option<Vec<u8>>,
 }
 
 impl Passing {
     /// Nothing of it is passed yet.
-    pub(crate) const fn begin(start: u64, ends: Ends) -> Self {
-        Self { start, ends, last: None }
+    pub(crate) const fn begin(start: u64, ends: Ends, head: Option<Vec<u8>>) -> Self {
+        Self { start, ends, last: None, head }
     }
 }
 
 /// How far a record over the limit was passed.
 #[derive(Debug)]
 pub(crate) enum Passed {
-    /// To its end; how many bytes it has without that.
-    Whole(u64),
+    /// To its end; how many bytes it has without that, and what was kept of it.
+    Whole(u64, Option<Vec<u8>>),
     /// There is more of it.
     Part(Passing),
     /// To the end of the file, and its quotes are still open.
@@ -182,25 +184,25 @@ impl Window {
         }
     }
 
-    /// Passes over one record, however long, keeping nothing of it; some MiB of it at a time.
+    /// Passes over one record, however long, keeping nothing more of it; some MiB of it at a time.
     pub(crate) fn pass_record(&mut self, content: &mut Content, passing: Passing) -> Result<Passed, ReadError> {
-        let Passing { start, mut ends, mut last } = passing;
+        let Passing { start, mut ends, mut last, head } = passing;
         let until = self.at.saturating_add(PASSED_BYTES_MAX);
         loop {
             let bytes = self.bytes();
             if let Some(lf) = ends.find(bytes) {
                 let before = lf.checked_sub(1).map_or(last, |before| bytes.get(before).copied());
                 self.pass(lf + 1);
-                return Ok(Passed::Whole(self.at - start - if before == Some(b'\r') { 2 } else { 1 }));
+                return Ok(Passed::Whole(self.at - start - if before == Some(b'\r') { 2 } else { 1 }, head));
             }
             last = bytes.last().copied().or(last);
             self.pass(bytes.len());
             if self.is_last() {
                 let is_unclosed = matches!(ends, Ends::Row(csv::Place::Quoted));
-                return Ok(if is_unclosed { Passed::Unclosed } else { Passed::Whole(self.at - start) });
+                return Ok(if is_unclosed { Passed::Unclosed } else { Passed::Whole(self.at - start, head) });
             }
             if self.at >= until {
-                return Ok(Passed::Part(Passing { start, ends, last }));
+                return Ok(Passed::Part(Passing { start, ends, last, head }));
             }
             self.fill(content)?;
         }

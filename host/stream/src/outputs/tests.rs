@@ -246,3 +246,33 @@ fn each_file_has_the_columns_of_its_own_first_record_that_was_kept() {
     outputs.rollback();
     assert_eq!((taken(&mut outputs), outputs.bytes()), (vec![], 0));
 }
+
+#[test]
+fn dead_letters_are_staged_beside_what_a_guest_emits_and_out_of_its_reach() {
+    let limits = Limits { emit_records: 1, emit_bytes: 1, ..Limits::default() };
+    let dead = StreamName::new("dead").unwrap();
+    let mut outputs = Outputs::new(vec![stream("a", 3)], 11, &limits).with_dead_letters(dead, 8);
+    let found = outputs.append(to(1), &record(None, Some(b"forged")), &[]).unwrap_err();
+    assert_eq!(found, OutputError::Output { found: 1, count: 1 });
+    outputs.rollback();
+    let header: HeaderPairs<'_> = &[(b"gregor-reason", b"why")];
+    // A call's budgets are the guest's, not the host's.
+    for value in [b"one".as_slice(), b"two"] {
+        outputs.bury(&record(None, Some(value)), header).unwrap();
+    }
+    outputs.bury(&record(Some(b"key"), None), &[]).unwrap();
+    let bytes = outputs.bytes();
+    assert!(bytes >= 3 + 3 + 2 * 16 + 3, "{bytes}");
+    outputs.commit();
+    outputs.bury(&record(None, Some(b"dropped")), header).unwrap();
+    outputs.rollback();
+    assert_eq!(outputs.bytes(), bytes);
+    let (runs, files) = content(outputs.take().seal().unwrap());
+    let why = || vec![(b"gregor-reason".to_vec(), b"why".to_vec())];
+    let keyless: Vec<Owned> = [b"one", b"two"].map(|value| (None, Some(value.to_vec()), 3, why())).to_vec();
+    let keyed = vec![(Some(b"key".to_vec()), None, 3, vec![])];
+    let place = |key: &[u8]| ("dead".to_owned(), partition_of_key(key, 8));
+    assert_eq!((runs, files.len()), (BTreeMap::from([(("dead".to_owned(), 11 % 8), keyless), (place(b"key"), keyed)]), 0));
+    let mut none = Outputs::new(vec![stream("a", 3)], 0, &Limits::default());
+    assert_eq!(none.bury(&record(None, None), &[]), Err(OutputError::Output { found: 1, count: 1 }));
+}

@@ -202,7 +202,15 @@ fn what_changes_no_meaning_changes_nothing() {
         let ports = |stage: &super::StageFile| {
             let inputs: Vec<_> = stage.inputs.value.iter().map(|(port, source)| (port.value.clone(), source.clone())).collect();
             let outputs: Vec<_> = stage.outputs.value.iter().map(|(port, sink)| (port.value.clone(), sink.clone())).collect();
-            (stage.name.value.clone(), stage.component.value.clone(), inputs, outputs, stage.config.clone(), stage.on_error, stage.retries)
+            (
+                stage.name.value.clone(),
+                stage.component.value.clone(),
+                inputs,
+                outputs,
+                stage.config.clone(),
+                stage.on_error.clone(),
+                stage.retries,
+            )
         };
         (job.name.clone(), job.stages.iter().map(ports).collect::<Vec<_>>(), job.checkpoint.clone(), job.limits.clone())
     };

@@ -132,6 +132,37 @@ fn a_value_outside_its_range_is_named_with_both_ends() {
 }
 
 #[test]
+fn dead_letters_have_a_policy_and_a_stream_or_neither() {
+    let (alone, skip) = ("on-error = \"dead-letter\"", "on-error = \"skip\"");
+    check_line(
+        skip,
+        alone,
+        "job.toml:16:12: stage \"count\": on-error: \"dead-letter\" needs a stream to put them on; write, for example, dead-letter = \"stream://refused\" below it",
+    );
+    check_line(
+        "retries = 3",
+        "dead-letter = \"stream://dead\"",
+        "job.toml:17:1: stage \"count\": dead-letter: has no effect without on-error = \"dead-letter\"; write that as well, or leave dead-letter out",
+    );
+    let remedy = "expected stream:// and a name; write, for example, dead-letter = \"stream://refused\", and let another stage read it where files are wanted";
+    check_line(
+        skip,
+        &format!("{alone}\ndead-letter = \"dead/\""),
+        &format!("job.toml:17:15: stage \"count\": dead-letter: found \"dead/\", {remedy}"),
+    );
+    check_line(
+        skip,
+        &format!("{alone}\ndead-letter = \"kafka://h:1/t\""),
+        "job.toml:17:15: stage \"count\": dead-letter: found \"kafka://h:1/t\", which is not built yet; built are: stream://…",
+    );
+    check_line(
+        skip,
+        &format!("{alone}\ndead-letter = \"stream://Dead\""),
+        "job.toml:17:15: stage \"count\": dead-letter: found \"stream://Dead\", expected stream:// and 1 to 64 characters of a-z 0-9 _ -; choose such a name",
+    );
+}
+
+#[test]
 fn what_is_not_built_is_said_with_what_is() {
     let schemes = "which is not built yet; built are: paths, file:///…, stream://…";
     check_line(
@@ -143,16 +174,6 @@ fn what_is_not_built_is_said_with_what_is() {
         "to = \"out\"",
         "to = \"kafka://h:1/t\"",
         &format!("job.toml:14:29: stage \"count\": outputs.counts.to: found \"kafka://h:1/t\", {schemes}"),
-    );
-    check_line(
-        "on-error = \"skip\"",
-        "on-error = \"dead-letter\"",
-        "job.toml:16:12: stage \"count\": on-error: found \"dead-letter\", which is not built yet; built are: \"stop\", \"skip\"",
-    );
-    check_line(
-        "retries = 3",
-        "dead-letter = \"stream://dead\"",
-        "job.toml:17:15: stage \"count\": dead-letter: found \"stream://dead\", which is not built yet; built are: on-error = \"stop\", on-error = \"skip\"",
     );
     check_line(
         "\"exactly-once\"",

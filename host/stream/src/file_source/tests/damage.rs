@@ -127,7 +127,7 @@ fn a_small_file_that_holds_gigabytes_is_passed_over_piece_by_piece_in_bounded_me
                     other => break other,
                 }
             };
-            let expected = Fetched::TooLong { split: 0, offset: 0, length: 64 * MIB, end_offset: 64 * MIB };
+            let expected = Fetched::TooLong { split: 0, offset: 0, length: 64 * MIB, raw: None, end_offset: 64 * MIB };
             assert_eq!(fetched, expected, "{name} {format:?}");
             assert!((6..=8).contains(&pieces), "{name}: 64 MiB are passed over by 8 at a time: {pieces} times");
             assert!(source.window.capacity() <= 4 * 1024 * 1024, "{name}: {} bytes were kept", source.window.capacity());
@@ -264,4 +264,62 @@ fn rows_that_are_none_are_left_out_one_by_one() {
     let folder = Folder::new(&[("a".to_owned(), b"a,b\n1234567890,1234567890\n1,2\n".to_vec())], reading(Format::Csv, 30));
     let none = Item::Unreadable("can't be read as csv: as a JSON object it has 35 bytes, limits.record allows 30".to_owned());
     assert_eq!(folder.read_in_two_parts("rows")[0], ((0, 4), none));
+}
+
+/// What is kept of records that are passed over: offset, bytes, and the length of those that are too long.
+fn kept(name: &str, content: &[u8], (format, limit): (Format, u64)) -> Vec<(u64, Vec<u8>, Option<u64>)> {
+    let bytes = if name.ends_with(".gz") { gzip(content) } else { content.to_vec() };
+    let folder = Folder::new(&[(name.to_owned(), bytes)], Reading { passed_over: PassedOver::Kept, ..reading(format, limit) });
+    let modified_ms = timestamp_of(folder.plan.files[0].modified_ns);
+    let (mut source, mut kept) = (folder.source((0, 0)), Vec::new());
+    loop {
+        match source.next().unwrap() {
+            Fetched::Batch(_) | Fetched::Passing => {}
+            Fetched::TooLong { offset, length, raw: Some(Raw { bytes, timestamp }), .. } => {
+                assert_eq!(timestamp, modified_ms);
+                kept.push((offset, bytes, Some(length)));
+            }
+            Fetched::Unreadable { offset, raw: Some(Raw { bytes, timestamp }), .. } => {
+                assert_eq!(timestamp, modified_ms);
+                kept.push((offset, bytes, None));
+            }
+            Fetched::End { .. } => return kept,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn of_a_record_that_no_task_can_read_its_first_bytes_are_kept_as_they_stand() {
+    // Longer than what is read at once, and than what is passed over at once.
+    let huge = "h\u{e9}".repeat(4 * 1024 * 1024);
+    for name in ["a", "a.gz"] {
+        let lines = format!("short\r\n{huge}\r\n0123456789a\n0123456789ab\r\nshort\nlast one, longer\r");
+        let at = |what: &str| lines.find(what).unwrap() as u64;
+        let expected = vec![
+            (7, huge.as_bytes()[..10].to_vec(), Some(huge.len() as u64)),
+            (at("0123456789a\n"), b"0123456789".to_vec(), Some(11)),
+            (at("0123456789ab"), b"0123456789".to_vec(), Some(12)),
+            (at("last one"), b"last one, ".to_vec(), Some(17)),
+        ];
+        assert!(kept(name, lines.as_bytes(), (Format::Lines, 10)) == expected, "{name}: lines");
+
+        let tsv = format!("k\tv\n{}\tv\nk\tv\n", "k".repeat(KEY_BYTES_MAX + 1));
+        let line = tsv.lines().nth(1).unwrap();
+        let expected = [(4, line.as_bytes().to_vec(), Some(line.len() as u64))];
+        assert!(kept(name, tsv.as_bytes(), (Format::Tsv, 2 * MIB)) == expected, "{name}: a key that is too long is not cut");
+
+        let json = "\u{feff}{\r\n1\n[1,]\r\n\n{} {}";
+        let expected: [(u64, Vec<u8>, Option<u64>); 3] =
+            [(0, "\u{feff}{".into(), None), (8, b"[1,]".to_vec(), None), (15, b"{} {}".to_vec(), None)];
+        assert_eq!(kept(name, json.as_bytes(), (Format::JsonLines, 100)), expected, "{name}");
+
+        let csv = "a,b\r\n1,2\r\n1,\"2\r\n3\",4\r\n\"long, \r\nlonger, longest\",2\r\n1";
+        let expected =
+            [(10, b"1,\"2\r\n3\",4".to_vec(), None), (22, b"\"long, \r\nlonger, longest\"".to_vec(), Some(27)), (51, b"1".to_vec(), None)];
+        assert_eq!(kept(name, csv.as_bytes(), (Format::Csv, 25)), expected, "{name}");
+
+        let whole = kept(name, huge.as_bytes(), (Format::Bytes, 1000));
+        assert!(whole == [(0, huge.as_bytes()[..1000].to_vec(), Some(huge.len() as u64))], "{name}: bytes");
+    }
 }

@@ -65,11 +65,11 @@ impl Folder {
                     }
                     (split, end_offset)
                 }
-                Fetched::TooLong { split, offset, length, end_offset } => {
+                Fetched::TooLong { split, offset, length, end_offset, .. } => {
                     items.push(((split, offset), Item::TooLong(length)));
                     (split, end_offset)
                 }
-                Fetched::Unreadable { split, offset, reason, end_offset } => {
+                Fetched::Unreadable { split, offset, reason, end_offset, .. } => {
                     items.push(((split, offset), Item::Unreadable(reason)));
                     (split, end_offset)
                 }
@@ -170,7 +170,7 @@ fn lines_of_compressed_files_read_as_those_of_plain_ones_from_every_record_on() 
 #[test]
 fn json_lines_are_documents_and_other_lines_are_told_from_every_record_on() {
     check_random(Format::JsonLines, &[b"12\n\r ", b"\"a\\\n1,:{}[]\xc3\xa9", b"1\n\n\xef\xbb\xbf"], |content, reading| {
-        let lines = naive(&[content.to_vec()], Reading { format: Format::Lines, record_bytes_max: u64::MAX });
+        let lines = naive(&[content.to_vec()], Reading { format: Format::Lines, record_bytes_max: u64::MAX, ..reading });
         let items = lines.into_iter().filter_map(|read| {
             let Read::Record(_, offset, _, mut value) = read else { panic!("{read:?}") };
             let length = value.len() as u64;

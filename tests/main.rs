@@ -31,6 +31,7 @@ mod soak;
 mod steps;
 mod stops;
 mod streams;
+mod task_logs;
 mod tidy;
 mod verify;
 mod word_count;

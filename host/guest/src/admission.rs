@@ -1,5 +1,5 @@
 //! The door: what an upload must be before it is kept. Its form and the names of its imports and exports are read first, which costs nothing;
-//! then it is compiled, linked and asked to describe itself, in an instance that can do nothing, with a second of CPU time. Refuses with a
+//! then it is compiled, linked and asked to describe itself, in an instance that can do nothing, with limits on what either may take. Refuses with a
 //! reason that tells its author what to do.
 
 use std::collections::BTreeSet;
@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use gregor_model::digest::Digest;
 use gregor_model::job::Store;
-use gregor_model::limits::{COMPONENT_BYTES_MAX, DESCRIBE_TIME, DESCRIPTION_TEXT_BYTES_MAX, PORTS_MAX, STORES_MAX};
+use gregor_model::limits::{COMPONENT_BYTES_MAX, DESCRIPTION_TEXT_BYTES_MAX, PORTS_MAX, STORES_MAX};
 use gregor_model::names::{PortName, StoreName};
 use wasmparser::{BinaryReaderError, Encoding, Parser, Payload, Validator, WasmFeatures};
 
+use crate::apart;
 use crate::bindings::records;
 use crate::cache::{Cache, Origin};
-use crate::component::{Component, Descriptor, Facts, Lifecycle, Port, Processor};
-use crate::engine::Engine;
+use crate::component::{Calls, Component, Descriptor, Facts, Lifecycle, Port, Processor};
+use crate::engine::{Compiling, Engine};
 use crate::error::{CallError, Refusal};
 use crate::failure::call_error;
 use crate::host::{Call, Phase};
@@ -43,7 +44,12 @@ pub(crate) fn admit(engine: &Engine, cache: Option<&Cache>, bytes: &[u8]) -> Res
 
 /// Compiles, which validates first.
 fn compile(engine: &Engine, bytes: &[u8]) -> Result<wasmtime::component::Component, Refusal> {
-    wasmtime::component::Component::from_binary(engine.wasmtime(), bytes).map_err(|error| Refusal::Invalid(format!("{error:#}")))
+    match &engine.how().compiling {
+        Compiling::Here => {
+            wasmtime::component::Component::from_binary(engine.wasmtime(), bytes).map_err(|error| Refusal::Invalid(format!("{error:#}")))
+        }
+        Compiling::Apart(program) => apart::compile(engine, program, bytes),
+    }
 }
 
 /// Gives the compiled form of bytes that are valid. A component that was compiled once is, so this can't fail unless the cache lies; but a
@@ -117,10 +123,11 @@ fn describe(engine: &Engine, compiled: &wasmtime::component::Component, exports:
         .get_export_index(None, DESCRIBE)
         .and_then(|interface| compiled.get_export_index(Some(&interface), "describe"))
         .ok_or_else(|| Refusal::Type(format!("{DESCRIBE} has no function describe")))?;
-    let limits = CallLimits { memory_bytes: engine.options().memory_bytes_max, call_time: DESCRIBE_TIME, emit_records: 0, emit_bytes: 0 };
-    let mut store = sandbox::<Nobody>(engine, Arc::default(), &limits);
+    let call_time = engine.how().limits.describe_time;
+    let limits = CallLimits { memory_bytes: engine.options().memory_bytes_max, call_time, emit_records: 0, emit_bytes: 0 };
+    let mut store = sandbox::<Nobody>((engine, &Calls::default()), Arc::default(), &limits);
     let call = Call::new(Phase::Describe, &CallContext { now_ms: 0, seed: [0; 32] }, None);
-    let entry = enter(&mut store, Box::new(Nobody), (call, DESCRIBE_TIME), |store| {
+    let entry = enter(&mut store, Box::new(Nobody), (call, call_time), |store| {
         let instance = linked.instantiate(&mut *store)?;
         let types = exports.of(store, instance).map(drop);
         let typed = types.and_then(|()| instance.get_typed_func::<(), (records::Descriptor,)>(&mut *store, function));

@@ -41,7 +41,7 @@ pub(crate) struct Key {
 /// Where a component's code comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// It was compiled by this process.
+    /// It was compiled by this process, or by one that it started for that.
     Compiled,
     /// It was compiled by an earlier one, and found in a [`Cache`].
     Loaded,
@@ -130,19 +130,20 @@ fn surplus(mut files: Vec<File>, bytes_max: u64) -> Vec<File> {
     files.split_off(stay)
 }
 
-/// Makes machine code of bytes that [`entry::code_of`] has let through.
+/// Makes machine code of bytes that [`entry::code_of`] has let through, or that [`crate::apart`] took from the process that it had started to compile.
 ///
-/// They were read before they were checked, and what was checked is what is loaded. `Component::deserialize_file`, which maps the file and
+/// Those of a file were read before they were checked, and what was checked is what is loaded. `Component::deserialize_file`, which maps the file and
 /// saves a copy, is the road not taken: a file may change between its check and its mapping, and while it is mapped.
 #[expect(unsafe_code, reason = "wasmtime takes compiled code on trust; the comment within argues why it is trusted")]
-fn load(engine: &Engine, code: &[u8]) -> Result<wasmtime::component::Component, String> {
+pub(crate) fn load(engine: &Engine, code: &[u8]) -> Result<wasmtime::component::Component, String> {
     // SAFETY: `deserialize` demands bytes that `Component::serialize` made and that were not changed since.
     // - Made by `serialize`: only `Cache::keep` writes such files. Nobody but this process' user can have written this one: folder and file were
     //   looked at through the descriptors that it was read with, and both belong to this user and are not writable by group or others.
-    //   (The user itself, and root, can do to this process whatever they like without a cache.)
+    //   (The user itself, and root, can do to this process whatever they like without a cache.) A process that compiles is this very program,
+    //   started by this process; nobody else holds the other end of the pipe, and bytes count only if it says that they are all and ends with 0.
     // - Not changed: a digest over the key and all of the code, at the file's head, matches; so a disk that lies, a write that was cut short
-    //   and a file under another's name are found out.
-    // - Made for this engine: the key holds wasmtime's own compatibility hash (version, target, settings of compiler and memory), and wasmtime
+    //   and a file under another's name are found out. A pipe loses and alters nothing.
+    // - Made for this engine: the process that compiles got its options, a file's key holds wasmtime's own compatibility hash (version, target, settings of compiler and memory), and wasmtime
     //   compares these once more with what the code says of itself.
     unsafe { wasmtime::component::Component::deserialize(engine.wasmtime(), code) }.map_err(|error| format!("{error:#}"))
 }

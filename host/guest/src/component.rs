@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gregor_model::digest::Digest;
@@ -15,9 +16,23 @@ use crate::host::Host;
 use crate::link::{Exports, PROCESSOR, SIMPLE_PROCESSOR, link};
 use crate::services::Services;
 
-/// An admitted component.
+/// An admitted component, and whether calls into it may go on.
 #[derive(Clone)]
-pub struct Component(Arc<Inner>);
+pub struct Component {
+    inner: Arc<Inner>,
+    calls: Calls,
+}
+
+/// Whether calls may go on: one for all instances that are ended together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Calls(Arc<AtomicBool>);
+
+impl Calls {
+    /// Whether they may not.
+    pub(crate) fn ended(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 struct Inner {
     engine: Engine,
@@ -106,73 +121,86 @@ impl Component {
         descriptor: Descriptor,
     ) -> Self {
         let linked = Mutex::new(HashMap::new());
-        Self(Arc::new(Inner { engine, compiled, origin, facts, descriptor: Arc::new(descriptor), exports, linked }))
+        let inner = Inner { engine, compiled, origin, facts, descriptor: Arc::new(descriptor), exports, linked };
+        Self { inner: Arc::new(inner), calls: Calls::default() }
     }
 
     /// SHA-256 of its bytes: what it is known by.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        self.0.facts.digest
+        self.inner.facts.digest
     }
 
     /// Bytes that were uploaded.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.0.facts.size
+        self.inner.facts.size
     }
 
     /// What it says of itself.
     #[must_use]
     pub fn descriptor(&self) -> &Descriptor {
-        &self.0.descriptor
+        &self.inner.descriptor
     }
 
     /// Names of the interfaces that it imports, in its order.
     #[must_use]
     pub fn imports(&self) -> &[String] {
-        &self.0.facts.imports
+        &self.inner.facts.imports
     }
 
     /// The form of `process` that it exports.
     #[must_use]
     pub fn processor(&self) -> Processor {
-        self.0.facts.processor
+        self.inner.facts.processor
     }
 
     /// Whether it exports `lifecycle`.
     #[must_use]
     pub fn lifecycle(&self) -> Lifecycle {
-        self.0.facts.lifecycle
+        self.inner.facts.lifecycle
     }
 
     /// Its code.
     pub(crate) fn compiled(&self) -> &wasmtime::component::Component {
-        &self.0.compiled
+        &self.inner.compiled
     }
 
     /// Where its code comes from.
     pub(crate) fn origin(&self) -> Origin {
-        self.0.origin
+        self.inner.origin
     }
 
-    /// Ends the calls of all components of its engine: see [`Engine::end_calls`].
+    /// The same component for another job: ending its calls ends none of this one's.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), calls: Calls::default() }
+    }
+
+    /// Ends every call into this component, made through this value or its clones, that is under way, within a tick, and every later one that takes
+    /// as long as that. They fail as retryable: no record is at fault. There is no way back: for a job that has no more use for its guests.
     pub fn end_calls(&self) {
-        self.0.engine.end_calls();
+        self.calls.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether calls may go on.
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// The engine that it was compiled by.
     pub(crate) fn engine(&self) -> &Engine {
-        &self.0.engine
+        &self.inner.engine
     }
 
     /// Its description, shared.
     pub(crate) fn shared_descriptor(&self) -> Arc<Descriptor> {
-        Arc::clone(&self.0.descriptor)
+        Arc::clone(&self.inner.descriptor)
     }
 
     /// Where its exports are.
     pub(crate) fn exports(&self) -> &Exports {
-        &self.0.exports
+        &self.inner.exports
     }
 
     /// The component with its imports, ready to be instantiated; linked at the first use of a kind of services.
@@ -180,12 +208,12 @@ impl Component {
     /// # Errors
     /// An import has another type than what is served, which admission has ruled out.
     pub(crate) fn linked<S: Services>(&self) -> wasmtime::Result<InstancePre<Host<S>>> {
-        let mut linked = self.0.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut linked = self.inner.linked.lock().unwrap_or_else(PoisonError::into_inner);
         let known = linked.get(&TypeId::of::<S>()).and_then(|known| known.downcast_ref::<InstancePre<Host<S>>>());
         if let Some(known) = known {
             return Ok(known.clone());
         }
-        let fresh = link::<S>(&self.0.compiled)?;
+        let fresh = link::<S>(&self.inner.compiled)?;
         linked.insert(TypeId::of::<S>(), Arc::new(fresh.clone()));
         Ok(fresh)
     }
@@ -193,6 +221,6 @@ impl Component {
 
 impl std::fmt::Debug for Component {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Component").field("facts", &self.0.facts).field("descriptor", &self.0.descriptor).finish_non_exhaustive()
+        f.debug_struct("Component").field("facts", &self.inner.facts).field("descriptor", &self.inner.descriptor).finish_non_exhaustive()
     }
 }

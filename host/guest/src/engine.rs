@@ -2,11 +2,11 @@
 //! address space can hold.
 
 use std::hash::{Hash as _, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use gregor_model::digest::{Digest, Digester};
-use gregor_model::limits::{CORE_INSTANCES_MAX, GUEST_STACK_BYTES, TABLE_ENTRIES_MAX};
+use gregor_model::limits::{AdmissionLimits, CORE_INSTANCES_MAX, GUEST_STACK_BYTES, TABLE_ENTRIES_MAX};
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::cache::Cache;
@@ -42,6 +42,26 @@ pub struct EngineOptions {
     pub memory_bytes_max: u64,
 }
 
+/// How an engine takes components in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Admitting {
+    /// Who compiles.
+    pub compiling: Compiling,
+    /// What it may cost.
+    pub limits: AdmissionLimits,
+}
+
+/// Who compiles a component that no cache has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Compiling {
+    /// This process, where nothing can stop it: limits of time and memory hold for `describe` only.
+    #[default]
+    Here,
+    /// A process of its own, which has limits and can be killed: this program, which calls [`crate::compile_apart`] when its first argument is
+    /// [`crate::COMPILE_COMMAND`].
+    Apart(PathBuf),
+}
+
 /// The engine. Cheap to clone; its ticker stops with the last clone, component and instance.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
@@ -49,32 +69,32 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     wasmtime: wasmtime::Engine,
     options: EngineOptions,
+    admitting: Admitting,
     /// See [`Engine::compiler`].
     compiler: Digest,
-    /// Whether guests may not go on: see [`Engine::end_calls`].
-    calls_ended: AtomicBool,
     /// Kept running for as long as anything of the engine is.
     _ticker: Ticker,
 }
 
 impl Engine {
-    /// Starts the engine and its ticker thread.
+    /// Starts the engine and its ticker thread. It compiles in this process, with the default limits.
     ///
     /// # Errors
     /// An option is out of range; the address space or a thread cannot be had.
     pub fn new(options: &EngineOptions) -> Result<Self, GuestError> {
+        Self::admitting(options, Admitting::default())
+    }
+
+    /// As [`Engine::new`], with a say in how components are taken in.
+    ///
+    /// # Errors
+    /// See [`Engine::new`].
+    pub fn admitting(options: &EngineOptions, admitting: Admitting) -> Result<Self, GuestError> {
         check(options)?;
-        let wasmtime = wasmtime::Engine::new(&config(options)).map_err(|error| GuestError::Engine(format!("{error:#}")))?;
+        let wasmtime = started(&config(options))?;
         let ticker = Ticker::start(wasmtime.clone())?;
-        let mut compiler = Digesting(Digester::default());
-        wasmtime.precompile_compatibility_hash().hash(&mut compiler);
-        Ok(Self(Arc::new(Inner {
-            wasmtime,
-            options: *options,
-            compiler: compiler.0.finish(),
-            calls_ended: AtomicBool::new(false),
-            _ticker: ticker,
-        })))
+        let compiler = compiler(&wasmtime);
+        Ok(Self(Arc::new(Inner { wasmtime, options: *options, admitting, compiler, _ticker: ticker })))
     }
 
     /// Takes an upload in: checks size, form, imports and exports, compiles it, and asks it to describe itself in an instance without
@@ -96,17 +116,6 @@ impl Engine {
         crate::admission::admit(self, cache, bytes)
     }
 
-    /// Ends every call into a guest that is under way, within a tick, and every later one that takes as long as that. They fail as retryable: no
-    /// record is at fault. There is no way back: for a process that has no more use for guests.
-    pub fn end_calls(&self) {
-        self.0.calls_ended.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether that was said.
-    pub(crate) fn calls_ended(&self) -> bool {
-        self.0.calls_ended.load(Ordering::Relaxed)
-    }
-
     /// wasmtime's engine.
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.0.wasmtime
@@ -122,12 +131,53 @@ impl Engine {
     pub(crate) fn options(&self) -> &EngineOptions {
         &self.0.options
     }
+
+    /// How it takes components in.
+    pub(crate) fn how(&self) -> &Admitting {
+        &self.0.admitting
+    }
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("options", &self.0.options).finish_non_exhaustive()
     }
+}
+
+/// Compiles bytes as an engine with these options does, for that one to load. Needs no room for instances.
+///
+/// # Errors
+/// The options are out of range, or the bytes are no valid component.
+pub(crate) fn precompile(options: &EngineOptions, bytes: &[u8]) -> Result<Vec<u8>, PrecompileError> {
+    check(options)?;
+    let compiled = started(&code_config(options))?.precompile_component(bytes);
+    compiled.map_err(|error| PrecompileError::Refused(Refusal::Invalid(format!("{error:#}"))))
+}
+
+/// Why [`precompile`] gives nothing.
+#[derive(Debug)]
+pub(crate) enum PrecompileError {
+    /// There is no engine.
+    Engine(GuestError),
+    /// The component is refused.
+    Refused(Refusal),
+}
+
+impl From<GuestError> for PrecompileError {
+    fn from(error: GuestError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+fn started(config: &Config) -> Result<wasmtime::Engine, GuestError> {
+    wasmtime::Engine::new(config).map_err(|error| GuestError::Engine(format!("{error:#}")))
+}
+
+/// See [`Engine::compiler`].
+fn compiler(wasmtime: &wasmtime::Engine) -> Digest {
+    let mut compiler = Digesting(Digester::default());
+    wasmtime.precompile_compatibility_hash().hash(&mut compiler);
+    compiler.0.finish()
 }
 
 /// Lets a SHA-256 digest stand where a hash of 64 bits is expected: two compilers must never be taken for one.
@@ -156,9 +206,8 @@ fn check(options: &EngineOptions) -> Result<(), GuestError> {
     Ok(())
 }
 
-fn config(options: &EngineOptions) -> Config {
-    let instances = options.instances_max.saturating_add(INSTANCES_FOR_ADMISSION);
-    let memories = instances.saturating_mul(MEMORIES_PER_INSTANCE);
+/// All that compiled code depends on.
+fn code_config(options: &EngineOptions) -> Config {
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
@@ -169,8 +218,15 @@ fn config(options: &EngineOptions) -> Config {
         .concurrency_support(false)
         // Two machines, or two attempts, must not differ in what a task computes.
         .relaxed_simd_deterministic(true);
-    let reservation = reservation(memories, options.memory_bytes_max);
+    let reservation = reservation(memories(options), options.memory_bytes_max);
     config.memory_reservation(reservation).memory_guard_size(if reservation == RESERVATION_BYTES { GUARD_BYTES } else { PAGE_BYTES });
+    config
+}
+
+/// The same with a pool of room for instances.
+fn config(options: &EngineOptions) -> Config {
+    let (instances, memories) = (instances(options), memories(options));
+    let mut config = code_config(options);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_MAX))
@@ -183,6 +239,14 @@ fn config(options: &EngineOptions) -> Config {
         .table_elements(TABLE_ENTRIES_MAX);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
+}
+
+const fn instances(options: &EngineOptions) -> u32 {
+    options.instances_max.saturating_add(INSTANCES_FOR_ADMISSION)
+}
+
+const fn memories(options: &EngineOptions) -> u32 {
+    instances(options).saturating_mul(MEMORIES_PER_INSTANCE)
 }
 
 /// Address space of each memory: all that 32 bits reach while that fits, else only what it may grow to.
@@ -222,5 +286,13 @@ mod tests {
         assert_eq!(few, compiler(8, 1 << 20), "the number of instances alone changes no code");
         // So many have no room for 4 GiB each: their memories are laid out otherwise, and accesses are checked.
         assert_ne!(few, compiler(20_000, 64 << 20));
+    }
+
+    #[test]
+    fn who_has_no_room_for_instances_compiles_the_same_code() {
+        for instances_max in [1, 20_000] {
+            let options = EngineOptions { instances_max, memory_bytes_max: 64 << 20 };
+            assert_eq!(compiler(&started(&code_config(&options)).unwrap()), Engine::new(&options).unwrap().compiler());
+        }
     }
 }

@@ -58,6 +58,9 @@ pub enum Refusal {
     /// Bytes that contradict the format, or use a feature that is not served.
     #[error("the component is not valid: {}", one_line(.0))]
     Invalid(String),
+    /// Compiling it takes more than it may.
+    #[error("the component can't be compiled: {}", one_line(.0))]
+    Compile(String),
     /// An import that nobody serves.
     #[error("the component imports {}, which is not served here; known are: {known}", one_line(.name))]
     UnknownImport {

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use gregor_model::limits::TRACE_FRAMES_MAX;
 use thiserror::Error;
-use wasmtime::{PoolConcurrencyLimitError, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::error::{CallError, ServiceError};
 use crate::host::Phase;
@@ -66,6 +67,26 @@ pub(crate) fn call_error(error: &wasmtime::Error, circumstances: &Circumstances)
     }
 }
 
+/// The functions that the guest was in when it was stopped, the innermost first, as far as its component names them; none if it was in none.
+pub(crate) fn trace(error: &wasmtime::Error) -> Option<String> {
+    let shown = error.downcast_ref::<WasmBacktrace>()?.to_string();
+    let functions: Vec<&str> = shown.lines().skip(1).filter_map(function).collect();
+    let told = functions.iter().take(TRACE_FRAMES_MAX).copied().map(one_line).collect::<Vec<_>>().join(" < ");
+    match functions.len().saturating_sub(TRACE_FRAMES_MAX) {
+        _ if functions.is_empty() => None,
+        0 => Some(told),
+        more => Some(format!("{told} < {more} more")),
+    }
+}
+
+/// The function in a line of a trace. wasmtime alone knows how names are demangled, and shows them in lines such as `   0:   0x1a2b - module!function`.
+fn function(line: &str) -> Option<&str> {
+    let (_, name) = line.split_once('!')?;
+    // What the old way of mangling puts behind a name, to tell two of them apart: 17 characters of no use to anybody.
+    let hash = name.rsplit_once("::h").filter(|(_, hash)| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    Some(hash.map_or(name, |(name, _)| name).trim_end())
+}
+
 /// The whole reason in one line.
 pub(crate) fn reason(error: &wasmtime::Error, circumstances: &Circumstances) -> String {
     let mut reason = match error.downcast_ref::<Trap>() {
@@ -103,6 +124,16 @@ mod tests {
         check(Stop::Ended.into(), Phase::Init, CallError::Retryable(ended.to_owned()));
         check(Stop::Broken("the disk is gone".to_owned()).into(), Phase::Init, CallError::Broken("the disk is gone".to_owned()));
         check(Stop::Trap("a lie".to_owned()).into(), Phase::End, CallError::Poison("on-end trapped: a lie".to_owned()));
+    }
+
+    #[test]
+    fn a_function_is_known_by_its_name_alone() {
+        let check = |line: &str, expected| assert_eq!(function(line), expected, "{line}");
+        check("    0:   0x1a2b - hostile.wasm!hostile::deeds::deep::ha92294e1426debfd", Some("hostile::deeds::deep"));
+        check("   12: <unknown>!<wasm function 7>", Some("<wasm function 7>"));
+        check("    1:     0x99 - m!gregor:task/processor@0.1.0#process", Some("gregor:task/processor@0.1.0#process"));
+        check("    2:     0x99 - m!odd::hash", Some("odd::hash"));
+        check("note: using the `WASMTIME_BACKTRACE_DETAILS=1` environment variable", None);
     }
 
     #[test]

@@ -14,12 +14,12 @@ use wasmtime::component::{ComponentType, InstancePre, Lift};
 use crate::bindings::records::{RecordBatch, TaskError, input_records};
 use crate::component::{Component, Lifecycle};
 use crate::error::CallError;
-use crate::failure::call_error;
+use crate::failure::{Stop, call_error, trace};
 use crate::growth::bytes_text;
 use crate::host::{Call, Host, Phase};
 use crate::link::{Functions, Process};
 use crate::sandbox::{enter, sandbox};
-use crate::services::Services;
+use crate::services::{Level, LogLine, Services};
 use crate::stdio::{cut, one_line};
 
 /// What each call of an instance may use.
@@ -195,7 +195,7 @@ impl<S: Services> Instance<S> {
             Process::Columns(process) => process.call(store, (RecordBatch::new(batch),)),
             Process::Records(process) => process.call(store, (input_records(batch).as_slice(),)),
         })?;
-        let rejections = answer.map_err(|error| said(Phase::Process, error))?;
+        let rejections = answer.map_err(|error| self.told(said(Phase::Process, error), None))?;
         let rejections = self.believe(rejections, batch.columns.len())?;
         self.unsettled = Some(live);
         Ok(rejections)
@@ -213,7 +213,7 @@ impl<S: Services> Instance<S> {
         let Some(on_end) = live.functions.on_end else { return Ok(Progress::Done) };
         self.usage.calls += 1;
         let (answer,) = self.enter(&mut live.store, Call::new(Phase::End, context, None), |store| on_end.call(store, (input,)))?;
-        let progress = answer.map_err(|error| said(Phase::End, error))?;
+        let progress = answer.map_err(|error| self.told(said(Phase::End, error), None))?;
         self.unsettled = Some(live);
         Ok(progress)
     }
@@ -236,7 +236,8 @@ impl<S: Services> Instance<S> {
         if let Some(live) = self.live.take() {
             return Ok(live);
         }
-        let mut store = sandbox(self.component.engine(), self.component.shared_descriptor(), &self.limits);
+        let of = (self.component.engine(), self.component.calls());
+        let mut store = sandbox(of, self.component.shared_descriptor(), &self.limits);
         let (linked, component) = (self.linked.clone(), self.component.clone());
         let (functions, ready) = self.enter(&mut store, Call::new(Phase::Init, context, None), |store| {
             let instance = linked.instantiate(&mut *store)?;
@@ -247,7 +248,7 @@ impl<S: Services> Instance<S> {
             };
             Ok((functions, ready))
         })?;
-        ready.map_err(|error| said(Phase::Init, error))?;
+        ready.map_err(|error| self.told(said(Phase::Init, error), None))?;
         let memory_mark = memory_mark(store.data().growth.memory_bytes(), self.limits.memory_bytes);
         Ok(Live { store, functions, memory_mark })
     }
@@ -268,15 +269,30 @@ impl<S: Services> Instance<S> {
         self.usage.cpu_nanoseconds = self.usage.cpu_nanoseconds.saturating_add(spent);
         entry.result.map_err(|error| {
             self.usage.traps += 1;
-            call_error(&error, &entry.circumstances)
+            let failed = call_error(&error, &entry.circumstances);
+            // That the host stops is no news of the task.
+            if matches!(error.downcast_ref::<Stop>(), Some(Stop::Ended)) { failed } else { self.told(failed, trace(&error)) }
         })
+    }
+
+    /// Writes into the task's log that a call failed, each time: what becomes of its records is decided, and said, elsewhere and once.
+    fn told(&mut self, failed: CallError, trace: Option<String>) -> CallError {
+        let text = failed.to_string();
+        let message = cut(&text, LOG_LINE_BYTES_MAX);
+        let room = LOG_LINE_BYTES_MAX - message.len();
+        let fields: Vec<(String, String)> =
+            trace.map(|trace| ("trace".to_owned(), cut(&trace, room.saturating_sub("trace".len())).to_owned())).into_iter().collect();
+        if let Some(services) = &mut self.services {
+            services.log(LogLine { level: Level::Error, message, fields: &fields });
+        }
+        failed
     }
 
     /// Checks what the guest says of the batch. A lie counts as a trap.
     fn believe(&mut self, rejections: Vec<Rejection>, records: usize) -> Result<Vec<Rejection>, CallError> {
         check_rejections(rejections, records).map_err(|lie| {
             self.usage.traps += 1;
-            CallError::Poison(format!("process answered a lie: {lie}"))
+            self.told(CallError::Poison(format!("process answered a lie: {lie}")), None)
         })
     }
 }

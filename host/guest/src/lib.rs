@@ -11,6 +11,7 @@
 //! A thread that calls guests needs a stack of [`gregor_model::limits::GUEST_STACK_BYTES`] for them and as much again for the host.
 
 mod admission;
+mod apart;
 mod bindings;
 mod budget;
 mod cache;
@@ -32,9 +33,10 @@ mod services;
 mod stdio;
 mod ticker;
 
+pub use apart::{COMPILE_COMMAND, CompileOrder, compile_apart};
 pub use cache::Cache;
 pub use component::{Component, Descriptor, Lifecycle, Port, Processor};
-pub use engine::{Engine, EngineOptions};
+pub use engine::{Admitting, Compiling, Engine, EngineOptions};
 pub use error::{CallError, GuestError, Refusal, ServiceError, StateRefusal};
 pub use instance::{Batch, CallContext, CallLimits, Disposition, Instance, Progress, Rejection, Usage};
 pub use output::{HeaderColumns, OutputColumns, OutputRecord};

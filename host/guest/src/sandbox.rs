@@ -7,7 +7,7 @@ use std::time::Duration;
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::budget::Budget;
-use crate::component::Descriptor;
+use crate::component::{Calls, Descriptor};
 use crate::engine::Engine;
 use crate::failure::{Circumstances, Stop};
 use crate::host::{Call, Host};
@@ -29,13 +29,13 @@ pub(crate) struct Entry<S, R> {
     pub(crate) result: wasmtime::Result<R>,
 }
 
-/// An empty store with its limits.
-pub(crate) fn sandbox<S: Services>(engine: &Engine, descriptor: Arc<Descriptor>, limits: &CallLimits) -> Store<Host<S>> {
+/// An empty store with its limits, whose calls end when they are told to.
+pub(crate) fn sandbox<S: Services>((engine, calls): (&Engine, &Calls), descriptor: Arc<Descriptor>, limits: &CallLimits) -> Store<Host<S>> {
     let mut store = Store::new(engine.wasmtime(), Host::new(descriptor, limits));
     store.limiter(|host| &mut host.growth);
-    let engine = engine.clone();
+    let calls = calls.clone();
     store.epoch_deadline_callback(move |mut caller| {
-        if engine.calls_ended() {
+        if calls.ended() {
             return Err(Stop::Ended.into());
         }
         caller.data_mut().budget.check()?;

@@ -104,8 +104,15 @@ pub const GUEST_STACK_BYTES: usize = 1024 * 1024;
 
 /// How often a running guest is looked at: bounds by how much a call can pass its limit of time, and how late a stop is seen.
 pub const EPOCH_TICK: Duration = Duration::from_millis(5);
-/// CPU time that `describe` may take: it answers a constant, but an interpreter may have to start for it.
-pub const DESCRIBE_TIME: Duration = Duration::from_secs(1);
+/// Bytes of a component's compiled form: five times what the largest one seen takes (Python, 100 MB).
+pub const COMPILED_BYTES_MAX: u64 = 512 * MIB;
+/// Functions of a trap's stack that are told, the innermost ones: a deep recursion repeats itself.
+pub const TRACE_FRAMES_MAX: usize = 24;
+/// Bytes of one file of task logs; one old file of a stage is kept beside it, so that a stage takes twice as much. At the most that a task may log,
+/// 100 lines of 4 KiB a second, it holds the last forty seconds; at a line a second, days.
+pub const LOG_FILE_BYTES_MAX: u64 = 16 * MIB;
+/// Log lines that wait to be written to files: what a thousand lines a second of all tasks come to in four seconds, in which a disk may stall.
+pub const LOG_LINES_WAITING_MAX: usize = 4096;
 /// Input ports of a component, and output ports: more than any task can tell apart, few enough to list in an error.
 pub const PORTS_MAX: usize = 256;
 /// Stores of a component: each is a column family with buffers of its own in every task.
@@ -122,6 +129,25 @@ pub const METRIC_TEXT_BYTES_MAX: usize = 256;
 pub const METRIC_HANDLES_MAX: usize = 4 * METRIC_SERIES_MAX;
 /// Open pollables of one instance: the largest program seen waits for three things at a time.
 pub const POLLABLES_MAX: usize = 1024;
+
+/// What it may cost to take a component in. Its bytes are bounded too, but a few kilobytes can be made that take hours to compile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// CPU time of the process that compiles it, all threads together, in whole seconds. By the wall clock `WALL_TIMES_CPU` times as much. Default
+    /// 120 s: eight times what the largest interpreter seen takes (Python, 15 s).
+    pub compile_time: Duration,
+    /// Bytes that the process which compiles may have of its own. Default 4 GiB: QuickJS takes 54 times the size of its component,
+    /// measured, so that the largest interpreter seen (Python, 18 MiB) takes a quarter of this.
+    pub compile_memory_bytes: u64,
+    /// CPU time that `describe` may take. Default 1 s: it answers a constant, but an interpreter may have to start for it.
+    pub describe_time: Duration,
+}
+
+impl Default for AdmissionLimits {
+    fn default() -> Self {
+        Self { compile_time: Duration::from_secs(120), compile_memory_bytes: 4096 * MIB, describe_time: Duration::from_secs(1) }
+    }
+}
 
 /// `[limits]` of a job file: for each task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,7 +45,9 @@ const OPEN_STORES_MAX: usize = 64;
 ///
 /// # Errors
 /// See [`RunError`]. The job stands at its last confirmed checkpoint; running it again goes on from there.
-pub fn run(setup: Setup, commands: Receiver<Command>, reports: Sender<Report>) -> Result<Outcome, RunError> {
+pub fn run(mut setup: Setup, commands: Receiver<Command>, reports: Sender<Report>) -> Result<Outcome, RunError> {
+    // Another job may run the same components, and goes on when this one ends.
+    setup.components.iter_mut().for_each(|component| *component = component.apart());
     let clock = Clock::start();
     let io = Builder::new_multi_thread()
         .worker_threads(2)

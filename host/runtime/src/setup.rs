@@ -19,7 +19,7 @@ use crate::stand_ins::StandIns;
 pub struct Setup {
     /// The job, checked (`Job::check`), its ports in the order of the components' descriptions.
     pub job: Job,
-    /// The component of each stage, admitted, all by one engine that is this job's alone: its calls end with the job.
+    /// The component of each stage, admitted. Jobs of one process may share an engine, and components: only this job's calls end with it.
     pub components: Vec<Component>,
     /// The folder for the local stores (`--data`/state), locked by the caller.
     pub state_folder: PathBuf,

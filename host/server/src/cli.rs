@@ -58,6 +58,9 @@ pub(crate) enum Command {
     BenchRun(BenchRunArgs),
     /// Say what is missing on this machine and how to get it
     Doctor(DoctorArgs),
+    /// Compile a component for the process that starts this one
+    #[command(name = gregor_guest::COMPILE_COMMAND, hide = true)]
+    Compile(CompileArgs),
 }
 
 /// Arguments of `run`.
@@ -115,6 +118,14 @@ pub(crate) struct DoctorArgs {
     /// Folder whose disk is looked at [default: the current folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// Arguments of the process that compiles.
+#[derive(Debug, Args)]
+pub(crate) struct CompileArgs {
+    /// The engine's options and the limits
+    #[arg(value_name = "NUMBER")]
+    pub(crate) numbers: Vec<String>,
 }
 
 /// Who decides checkpoints.

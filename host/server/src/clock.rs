@@ -1,5 +1,5 @@
-//! What time it is, for commands that run no job, and for the one that measures jobs: when a savepoint is made, how old garbage is, how long a run took.
-//! Refuses to be asked by anything that runs a user's job; the runtime has a clock of its own.
+//! What time it is, for commands that run no job, and for the one that measures jobs: when a savepoint is made, how old garbage is, how long a run took;
+//! and for people, in logs. Refuses to be asked by anything that decides in a user's job; the runtime has a clock of its own.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,4 +24,10 @@ pub(crate) fn cpu() -> Duration {
 
 fn since_zero(time: Timespec) -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Wall-clock time for people: UTC, to the millisecond.
+#[expect(clippy::disallowed_methods, reason = "this is the place of this crate where the clock is read")]
+pub(crate) fn wall_text() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }

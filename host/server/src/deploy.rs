@@ -10,6 +10,7 @@ use gregor_model::job::{Input, InvalidJob, Job, Output, Source, Stage};
 use gregor_model::limits::{COMPONENT_BYTES_MAX, FILE_PARTITIONS_MAX};
 use gregor_model::names::PortName;
 
+use crate::compile;
 use crate::exit::Failure;
 use crate::job_file::place::{At, Problem};
 use crate::job_file::{JobFile, StageFile};
@@ -33,7 +34,7 @@ pub(crate) struct Deployed {
 /// start: exit 1.
 pub(crate) fn deploy(file: &JobFile, cache: Option<&Cache>) -> Result<Deployed, Failure> {
     let options = EngineOptions { instances_max: instances_max(file), memory_bytes_max: file.limits.memory_bytes };
-    let engine = Engine::new(&options).map_err(Failure::failed)?;
+    let engine = Engine::admitting(&options, compile::admitting()).map_err(Failure::failed)?;
     let mut components: Vec<Component> = Vec::new();
     let mut stages: Vec<Stage> = Vec::new();
     for stage in &file.stages {

@@ -7,6 +7,7 @@ use gregor_guest::{Component, Engine, EngineOptions, Lifecycle, Port, Processor}
 use gregor_model::limits::MIB;
 use serde::Serialize;
 
+use crate::compile;
 use crate::deploy::read_component;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Style};
@@ -47,7 +48,8 @@ struct StoreShown {
 pub(crate) fn inspect(path: &Path, style: Style) -> Result<Exit, Failure> {
     let bytes = read_component(path).with_context(|| format!("can't read {path:?}; name a .wasm file")).map_err(Failure::refused)?;
     // What a job would give it is not known here: one instance, as much memory as 32 bits address.
-    let engine = Engine::new(&EngineOptions { instances_max: 1, memory_bytes_max: 4096 * MIB }).map_err(Failure::failed)?;
+    let options = EngineOptions { instances_max: 1, memory_bytes_max: 4096 * MIB };
+    let engine = Engine::admitting(&options, compile::admitting()).map_err(Failure::failed)?;
     let admitted = engine.admit(&bytes).with_context(|| format!("{path:?} would be refused"));
     let inspected = Inspected::of(&admitted.map_err(Failure::refused)?);
     let shown = match style {

@@ -7,6 +7,7 @@ mod checkpoints;
 mod cli;
 mod clock;
 mod collect;
+mod compile;
 mod deploy;
 mod doctor;
 mod exit;
@@ -20,6 +21,7 @@ mod run;
 mod savepoints;
 mod signals;
 mod streams;
+mod task_logs;
 mod verify;
 mod wiring;
 
@@ -69,6 +71,7 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::BenchRun(args) => bench::bench_run(&args),
         Command::Stream(command) => execute_on_streams(command, style),
         Command::Doctor(args) => doctor::doctor(args.data.as_deref(), style),
+        Command::Compile(args) => compile::compile(&args.numbers),
     }
 }
 

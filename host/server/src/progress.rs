@@ -8,13 +8,17 @@ use gregor_model::names::CheckpointNumber;
 use gregor_runtime::setup::{Metric, MetricValue, Pauses, Progress, Report, Summary};
 
 use crate::output::{self, Screen};
+use crate::task_logs::TaskLogs;
 
 /// Metrics that are shown at a run's end.
 const METRICS_SHOWN: usize = 200;
 
-/// Shows reports until the job that sends them has ended.
-pub(crate) fn follow(reports: &Receiver<Report>, screen: Screen) {
+/// Shows reports until the job that sends them has ended; what tasks say goes into their logs as well.
+pub(crate) fn follow(reports: &Receiver<Report>, screen: Screen, logs: &TaskLogs) {
     for report in reports {
+        if let Report::TaskLog { stage, task, level, line } = &report {
+            logs.take((stage, *task), (level, line));
+        }
         match show(&report, screen) {
             Shown::InPlace(text) => output::show_in_place(&text),
             Shown::Line(line) => output::tell(&line),

@@ -1,6 +1,7 @@
 //! `gregor run`: a job in this process, from its last confirmed checkpoint to its end. Refuses to know how a job runs; it starts the runtime,
 //! shows what it reports, and turns its outcome into an exit code.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -14,7 +15,7 @@ use crate::faults::Faults;
 use crate::output::{self, Screen};
 use crate::signals::Begun;
 use crate::wiring::{self, Choices};
-use crate::{deploy, faults, job_file, progress, signals};
+use crate::{deploy, faults, job_file, progress, signals, task_logs};
 
 /// Reports that wait to be shown: some seconds of the chattiest job. One that is full loses progress, not work.
 const REPORTS_MAX: usize = 4096;
@@ -62,17 +63,21 @@ fn in_hearing(
     // Until here a signal ends the process at once, though ZooKeeper may be out of reach: nothing is claimed yet.
     begun.begin();
     wired.setup.archive = faults::archive::around(wired.setup.archive, args.fault);
-    let ended = supervised(wired.setup, asked);
+    let logs = wired.data.logs().join(wired.setup.job.name.as_str());
+    let ended = supervised(wired.setup, asked, logs);
     drop(wired.data);
     ended
 }
 
-/// Runs the job beside a thread that shows its reports.
-fn supervised(setup: Setup, asked: Receiver<Command>) -> Result<Result<Outcome, RunError>, Failure> {
+/// Runs the job beside a thread that shows its reports, and one that writes what tasks say into files below `logs`.
+fn supervised(setup: Setup, asked: Receiver<Command>, logs: PathBuf) -> Result<Result<Outcome, RunError>, Failure> {
     let (reports, told) = bounded(REPORTS_MAX);
     let screen = Screen::of_stderr();
+    let (logs, writer) = task_logs::way(logs);
     let ran = thread::scope(|scope| {
-        thread::Builder::new().name("progress".to_owned()).spawn_scoped(scope, || progress::follow(&told, screen))?;
+        thread::Builder::new().name("task-logs".to_owned()).spawn_scoped(scope, || writer.write_all())?;
+        // It holds the only end of the logs where lines are put in: when it is through, so is the other.
+        thread::Builder::new().name("progress".to_owned()).spawn_scoped(scope, move || progress::follow(&told, screen, &logs))?;
         // The runtime drops its end of the reports when it ends, and the scope waits until the last of them is shown.
         Ok::<_, std::io::Error>(gregor_runtime::run(setup, asked, reports))
     });

@@ -32,7 +32,8 @@ pub(crate) fn at_init(mode: &str) -> Result<(), TaskError> {
     Ok(())
 }
 
-/// What happens at the triggering record; answers rejections.
+/// What happens at the triggering record; answers rejections. Never inlined: a trace shall name it.
+#[inline(never)]
 pub(crate) fn at_record(mode: &str, batch: &RecordBatch, index: u32) -> Result<Vec<Rejection>, TaskError> {
     let reject = |index, action| Rejection { index, action, reason: "not wanted".to_owned() };
     match mode {
@@ -40,10 +41,16 @@ pub(crate) fn at_record(mode: &str, batch: &RecordBatch, index: u32) -> Result<V
         "endless-calls" => loop {
             context::now();
         },
+        "endless-sleep" => loop {
+            std::thread::sleep(std::time::Duration::from_secs(3600));
+        },
         "memory-bomb" => bomb(),
         "leak" => LEAKED.with_borrow_mut(|leaked| leaked.push(black_box(vec![1; 8 * 1024 * 1024]))),
         "stack-overflow" => {
             black_box(deep(0, black_box(u64::MAX)));
+        }
+        "stack-within" => {
+            black_box(deep(0, black_box(1_000)));
         }
         "data-stack-overflow" => {
             black_box(deep_data(black_box(1)));
@@ -65,6 +72,7 @@ pub(crate) fn at_record(mode: &str, batch: &RecordBatch, index: u32) -> Result<V
         "reject-out-of-range" => return Ok(vec![reject(1_000_000, Disposition::Skip)]),
         "reject-twice" => return Ok(vec![reject(index, Disposition::Skip), reject(index, Disposition::DeadLetter)]),
         "too-many-emits" => too_many_emits(),
+        "emit-amount" => (0..amount()).for_each(|_| emit_pair(b"", &[b'x'; 1024])),
         "too-many-selects" => output::select(0, &vec![index; 1_000_001]),
         "too-many-bytes" => too_many_bytes(),
         "too-many-selected-bytes" => output::select(0, &vec![0; 900_000]),
@@ -74,6 +82,9 @@ pub(crate) fn at_record(mode: &str, batch: &RecordBatch, index: u32) -> Result<V
         "log-flood" => (0..10_000).for_each(|_| telemetry::log(telemetry::Level::Error, "flood", &[])),
         "stderr-flood" => (0..100).for_each(|_| eprint!("{}", "no end of line ".repeat(1000))),
         "metric-flood" => metric_flood(),
+        // Each handle is given back at once: only names pile up.
+        "series-flood" => (0..10_000).for_each(|n| telemetry::Counter::new(&format!("series {n}"), &[]).add(1)),
+        "probe" => crate::probes::probe(),
         _ if mode.starts_with("init-") || mode.starts_with("end-") => {}
         _ if lies::emit(mode).is_some() => {}
         _ => at_state(mode)?,
@@ -112,6 +123,22 @@ fn at_state(mode: &str) -> Result<(), TaskError> {
                 None => KEPT.set(Some(store.scan(&all()).map_err(poison)?)),
             }
         }
+        "write-amount" => {
+            let value = vec![1; 1024 * 1024];
+            (0..amount()).try_for_each(|n| store.put(&n.to_le_bytes(), &value)).map_err(poison)?;
+        }
+        "keys-amount" => {
+            let keys = Columns { data: Vec::new(), ends: vec![0; amount() as usize], nulls: Vec::new() };
+            drop(store.get_many(&keys).map_err(poison)?);
+        }
+        "cursors-amount" => {
+            let cursors: Vec<Cursor> = (0..amount()).map(|_| store.scan(&all()).map_err(poison)).collect::<Result<_, _>>()?;
+            drop(cursors);
+        }
+        "stores-amount" => {
+            let stores: Vec<Store> = (1..amount()).map(|_| open()).collect::<Result<_, _>>()?;
+            drop(stores);
+        }
         "store-flood" => {
             let stores: Vec<Store> = (0..10_000).map(|_| open()).collect::<Result<_, _>>()?;
             drop(stores);
@@ -148,6 +175,11 @@ pub(crate) fn at_end(mode: &str, input: u32, call: u32) -> Result<Progress, Task
         _ => {}
     }
     Ok(Progress::Done)
+}
+
+/// How often a deed is done that says `amount`.
+fn amount() -> u32 {
+    context::config("amount").and_then(|amount| amount.parse().ok()).unwrap_or(0)
 }
 
 fn endless() -> ! {

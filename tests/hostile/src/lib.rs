@@ -5,6 +5,7 @@
 mod deeds;
 mod good;
 mod lies;
+mod probes;
 
 use std::cell::RefCell;
 

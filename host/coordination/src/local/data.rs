@@ -10,6 +10,7 @@
 //! <data>/state/           local stores: a cache that may be deleted while nobody holds the lock
 //! <data>/scratch/         what `checkpoint verify` puts together; emptied by whoever comes next
 //! <data>/components/      compiled components: a cache likewise, of this user alone
+//! <data>/logs/            what tasks said, for people: nothing reads it, it may be deleted at any time
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -132,6 +133,12 @@ impl DataFolder {
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.path.join("state")
+    }
+
+    /// What tasks said; made by whoever writes there first.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
     }
 
     /// Compiled components.

@@ -86,3 +86,23 @@ fn a_memory_limit_above_the_engines_is_refused_with_both() {
     let error = Instance::new(&component, Nobody, limits).unwrap_err();
     assert_eq!(error, CallError::Fatal("the memory limit is 2 MiB, this host allows at most 1 MiB; lower limits.memory".to_owned()));
 }
+
+#[test]
+fn a_job_that_ends_its_calls_ends_those_of_no_other_job() {
+    let component = engine().admit(&simple(&GOOD, "(loop $for-ever (br $for-ever)) unreachable")).unwrap();
+    let (ending, other) = (component.apart(), component.apart());
+    ending.end_calls();
+    let end_of = |component: &Component| {
+        let limits = CallLimits { memory_bytes: 1 << 20, call_time: Duration::from_millis(50), emit_records: 10, emit_bytes: 10 };
+        let mut columns = Columns::default();
+        columns.push(Record { offset: 0, timestamp: 0, key: None, value: None }).unwrap();
+        let mut instance = Instance::new(component, Nobody, limits).unwrap();
+        instance
+            .process(&Batch { input: 0, partition: 0, columns: &Arc::new(columns) }, &CallContext { now_ms: 0, seed: [0; 32] })
+            .unwrap_err()
+    };
+    assert_eq!(end_of(&ending), CallError::Retryable("process: the host ends all calls, because it stops".to_owned()));
+    for going_on in [&other, &component] {
+        assert_eq!(end_of(going_on), CallError::Poison("process trapped: the call has spent its CPU time of 50ms (call-time)".to_owned()));
+    }
+}

@@ -181,7 +181,7 @@ impl Bench {
 }
 
 /// An engine of its own, as large as a few guests need.
-fn engine(limits: AdmissionLimits) -> Engine {
+pub(crate) fn engine(limits: AdmissionLimits) -> Engine {
     let compiling = Compiling::Apart(env!("CARGO_BIN_EXE_gregor").into());
     Engine::admitting(&EngineOptions { instances_max: 64, memory_bytes_max: 64 * MIB }, Admitting { compiling, limits }).unwrap()
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gregor_model::digest::Digest;
 use gregor_model::job::Store;
-use gregor_model::limits::{COMPONENT_BYTES_MAX, DESCRIPTION_TEXT_BYTES_MAX, PORTS_MAX, STORES_MAX};
+use gregor_model::limits::{COMPONENT_BYTES_MAX, DESCRIPTION_TEXT_BYTES_MAX, PORTS_MAX, STORES_MAX, VALIDATE_STACK_BYTES};
 use gregor_model::names::{PortName, StoreName};
 use wasmparser::{BinaryReaderError, Encoding, Parser, Payload, Validator, WasmFeatures};
 
@@ -53,10 +53,12 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<wasmtime::component::Compone
 }
 
 /// Gives the compiled form of bytes that are valid. A component that was compiled once is, so this can't fail unless the cache lies; but a
-/// cache saves compiling only, never a check. Which features are served is part of the cache's key, hence all are let through.
+/// cache saves compiling only, never a check. Which features are served is part of the cache's key, hence all are let through. On a stack of its own, larger than the one that
+/// it was compiled on: a type that is nested as deep as a compiler survives shall not end a host.
 fn validated(bytes: &[u8], compiled: wasmtime::component::Component) -> Result<wasmtime::component::Component, Refusal> {
-    let valid = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes);
-    valid.map(|_| compiled).map_err(|error| Refusal::Invalid(error.to_string()))
+    let validate = || Validator::new_with_features(WasmFeatures::all()).validate_all(bytes).map(drop);
+    let valid = apart::on_stack(VALIDATE_STACK_BYTES, validate).map_err(|error| Refusal::NoRoom(error.to_string()))?;
+    valid.map(|()| compiled).map_err(|error| Refusal::Invalid(error.to_string()))
 }
 
 /// Reads form and names.

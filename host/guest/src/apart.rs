@@ -17,7 +17,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use gregor_model::limits::{AdmissionLimits, COMPILED_BYTES_MAX, COMPONENT_BYTES_MAX, WALL_TIMES_CPU};
+use gregor_model::limits::{AdmissionLimits, COMPILE_STACK_BYTES, COMPILED_BYTES_MAX, COMPONENT_BYTES_MAX, WALL_TIMES_CPU};
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
 use crate::engine::{Engine, EngineOptions, PrecompileError, precompile};
@@ -92,7 +92,7 @@ pub fn compile_apart(order: &CompileOrder) -> io::Result<()> {
     order.obey()?;
     let mut component = Vec::new();
     io::stdin().lock().take(COMPONENT_BYTES_MAX).read_to_end(&mut component)?;
-    let (tag, answer) = match precompile(&order.options, &component) {
+    let (tag, answer) = match on_stack(COMPILE_STACK_BYTES, || precompile(&order.options, &component))? {
         Ok(code) => (CODE, code),
         Err(PrecompileError::Refused(Refusal::Invalid(reason))) => (REFUSED, reason.into_bytes()),
         Err(PrecompileError::Refused(refusal)) => (REFUSED, refusal.to_string().into_bytes()),
@@ -102,6 +102,17 @@ pub fn compile_apart(order: &CompileOrder) -> io::Result<()> {
     stdout.write_all(&[tag])?;
     stdout.write_all(&answer)?;
     stdout.flush()
+}
+
+/// Acts on a thread whose stack has so many bytes: what reads nested types calls itself for each.
+///
+/// # Errors
+/// The system gives no thread, or it panicked.
+pub(crate) fn on_stack<T: Send>(bytes: usize, act: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let acting = thread::Builder::new().name("components".to_owned()).stack_size(bytes).spawn_scoped(scope, act)?;
+        acting.join().map_err(|_| io::Error::other("the thread that reads a component panicked"))
+    })
 }
 
 /// Lets a process of this program compile.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gregor_model::digest::{Digest, Digester};
-use gregor_model::limits::{AdmissionLimits, CORE_INSTANCES_MAX, GUEST_STACK_BYTES, TABLE_ENTRIES_MAX};
+use gregor_model::limits::{AdmissionLimits, CORE_INSTANCES_MAX, GUEST_STACK_BYTES, TABLE_ENTRIES_MAX, TRACE_FRAMES_MAX};
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::cache::Cache;
@@ -214,6 +214,7 @@ fn code_config(options: &EngineOptions) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(GUEST_STACK_BYTES)
         .memory_init_cow(true)
+        .wasm_backtrace_max_frames(Some(TRACE_FRAMES_MAX))
         // Compiled in or left on, it doubles the price of every call.
         .concurrency_support(false)
         // Two machines, or two attempts, must not differ in what a task computes.

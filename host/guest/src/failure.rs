@@ -71,12 +71,12 @@ pub(crate) fn call_error(error: &wasmtime::Error, circumstances: &Circumstances)
 pub(crate) fn trace(error: &wasmtime::Error) -> Option<String> {
     let shown = error.downcast_ref::<WasmBacktrace>()?.to_string();
     let functions: Vec<&str> = shown.lines().skip(1).filter_map(function).collect();
-    let told = functions.iter().take(TRACE_FRAMES_MAX).copied().map(one_line).collect::<Vec<_>>().join(" < ");
-    match functions.len().saturating_sub(TRACE_FRAMES_MAX) {
-        _ if functions.is_empty() => None,
-        0 => Some(told),
-        more => Some(format!("{told} < {more} more")),
+    if functions.is_empty() {
+        return None;
     }
+    let whole = functions.len() < TRACE_FRAMES_MAX.get();
+    let told = functions.into_iter().map(one_line).collect::<Vec<_>>().join(" < ");
+    Some(if whole { told } else { format!("{told} < …") })
 }
 
 /// The function in a line of a trace. wasmtime alone knows how names are demangled, and shows them in lines such as `   0:   0x1a2b - module!function`.

@@ -1,5 +1,6 @@
 //! Every bound in one place, with its unit and its reason. Refuses to hold anything without a bound.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -106,8 +107,12 @@ pub const GUEST_STACK_BYTES: usize = 1024 * 1024;
 pub const EPOCH_TICK: Duration = Duration::from_millis(5);
 /// Bytes of a component's compiled form: five times what the largest one seen takes (Python, 100 MB).
 pub const COMPILED_BYTES_MAX: u64 = 512 * MIB;
+/// Stack on which a component is compiled, in bytes: twice what threads have by default. Types that are nested too deep for it are refused.
+pub const COMPILE_STACK_BYTES: usize = 4 * 1024 * 1024;
+/// Stack on which a component is validated again that was compiled before, in bytes: four times as much, so that what fitted then fits now.
+pub const VALIDATE_STACK_BYTES: usize = 16 * 1024 * 1024;
 /// Functions of a trap's stack that are told, the innermost ones: a deep recursion repeats itself.
-pub const TRACE_FRAMES_MAX: usize = 24;
+pub const TRACE_FRAMES_MAX: NonZeroUsize = NonZeroUsize::new(24).unwrap();
 /// Bytes of one file of task logs; one old file of a stage is kept beside it, so that a stage takes twice as much. At the most that a task may log,
 /// 100 lines of 4 KiB a second, it holds the last forty seconds; at a line a second, days.
 pub const LOG_FILE_BYTES_MAX: u64 = 16 * MIB;

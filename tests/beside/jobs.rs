@@ -16,6 +16,7 @@ use gregor_model::limits::Limits;
 use gregor_model::names::{Boot, HostId, Incarnation, JobName, StageName, StreamName};
 use gregor_model::steps::Unobserved;
 use gregor_runtime::setup::{Command, LostOutputs, Outcome, Report, RunError, Setup};
+use gregor_runtime::stand_ins::StandIns;
 
 /// Reports that are kept: far more than a job of a second sends.
 const REPORTS_MAX: usize = 100_000;
@@ -89,6 +90,7 @@ pub(crate) fn run_telling(
         fresh: Incarnation(rand::random()),
         workers: 1,
         lost_outputs: LostOutputs::Refuse,
+        stand_ins: StandIns::default(),
     };
     gregor_runtime::run(setup, commands, reports)
 }

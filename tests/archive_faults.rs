@@ -86,7 +86,7 @@ fn leftovers(lab: &Lab) -> usize {
 #[test]
 fn half_an_object_is_no_object() {
     let mut random = seed::random("half_an_object_is_no_object");
-    let ledger = Ledger::new(&mut random, &collecting(), RECORDS / 3);
+    let ledger = Ledger::in_folder(Lab::on_disk(), &mut random, (&collecting(), RECORDS / 3));
     // What is compiled is kept in a file that is large.
     ledger.killed_at(4, &[]);
     let (mut torn, mut killed) = (0, 0);

@@ -49,7 +49,12 @@ pub(crate) struct Kinds {
 impl Ledger {
     /// A job of two tasks with so many records each; `checkpoint` are the lines of that table.
     pub(crate) fn new(random: &mut StdRng, checkpoint: &str, records: usize) -> Self {
-        let lab = Lab::with_job(&format!(
+        Self::in_folder(Lab::new(), random, (checkpoint, records))
+    }
+
+    /// The same in this folder.
+    pub(crate) fn in_folder(lab: Lab, random: &mut StdRng, (checkpoint, records): (&str, usize)) -> Self {
+        lab.job(&format!(
             r#"name = "ledger"
 component = "{{plugins}}/hostile/hostile.wasm"
 inputs = {{ in = {{ from = "in", format = "tsv" }} }}

@@ -72,7 +72,11 @@ fn verify_all(
     findings: &mut Findings,
 ) -> Result<(), Failure> {
     let examined = wait(objects::examine(archive, register, findings))??;
-    let (Some(spec), Some(latest)) = (&examined.spec, &examined.latest) else { return Ok(()) };
+    let (Some(spec), Some(latest)) = (&examined.spec, &examined.latest) else {
+        // Damage, or the job has gone on and what it had is collected.
+        findings.notes.push("the local store was not compared: the checkpoint that it belongs to could not be read".to_owned());
+        return Ok(());
+    };
     releases::check((&spec.job, latest), findings);
     let data = wiring::data_folder(args, file);
     // Read again while nobody else can write: the local store must not be newer than what it is compared with.

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
 use gregor_guest::{Admitting, Compiling, Component, Engine, EngineOptions, Refusal};
 use gregor_model::job::Format;
 use gregor_model::limits::{AdmissionLimits, Limits, MIB};
@@ -167,9 +167,10 @@ impl Bench {
             // It says that it begins, and is not listened to any more.
             let begins = told.iter().any(|report| matches!(report, Report::Resumed { .. }));
             drop(told);
+            let ending = Stops(command);
             neighbour.wait_for_a_whole_run();
             let over = run.is_finished();
-            let _over = command.send(Command::StopNow);
+            drop(ending);
             let outcome = run.join().unwrap();
             (begins && !over).then_some(outcome)
         });
@@ -177,6 +178,15 @@ impl Bench {
             Some(Ok(Outcome::Stopped(_))) => None,
             found => Some(format!("{} without its limit: it should have gone on, but {found:?}", deed.guest.name())),
         }
+    }
+}
+
+/// Stops a job when it goes, also by a panic: nobody waits for an endless guest then.
+struct Stops(Sender<Command>);
+
+impl Drop for Stops {
+    fn drop(&mut self) {
+        let _over = self.0.send(Command::StopNow);
     }
 }
 

@@ -41,6 +41,15 @@ impl Drop for Watch<'_> {
     }
 }
 
+/// Says that all is over when it goes, also by a panic: nobody waits for ever then.
+struct Over<'o>(&'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Acts beside the good job, which must have been exact each time.
 pub(crate) fn beside<T>(bench: &Bench, act: impl FnOnce(&Neighbour) -> T) -> T {
     let neighbour = Neighbour { done: AtomicUsize::new(0), failed: AtomicBool::new(false) };
@@ -56,8 +65,9 @@ pub(crate) fn beside<T>(bench: &Bench, act: impl FnOnce(&Neighbour) -> T) -> T {
             }
         };
         let good = thread::Builder::new().name("good".to_owned()).spawn_scoped(scope, good).unwrap();
+        let ending = Over(&over);
         let answer = act(&neighbour);
-        over.store(true, Ordering::SeqCst);
+        drop(ending);
         good.join().expect("the good job is not exact");
         println!("the good job was done {} times", neighbour.done.load(Ordering::SeqCst));
         assert!(neighbour.done.load(Ordering::SeqCst) > 1, "nothing ran beside the good job");

@@ -79,6 +79,11 @@ impl Proxy {
         self.shared.set(network);
     }
 
+    /// How the network is now.
+    pub(crate) fn network(&self) -> Network {
+        self.shared.state().0
+    }
+
     /// A handle that changes the network.
     pub(crate) fn switch(&self) -> Switch {
         Switch(Arc::clone(&self.shared))

@@ -18,7 +18,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use gregor_model::limits::{AdmissionLimits, COMPILE_STACK_BYTES, COMPILED_BYTES_MAX, COMPONENT_BYTES_MAX, WALL_TIMES_CPU};
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 
 use crate::engine::{Engine, EngineOptions, PrecompileError, precompile};
 use crate::error::Refusal;
@@ -31,7 +31,7 @@ pub const COMPILE_COMMAND: &str = "compile-component";
 const CODE: u8 = 1;
 /// The reason of a refusal follows.
 const REFUSED: u8 = 0;
-/// Bytes of the last words of a process that died, at most.
+/// Bytes of what a process that died said first, at most.
 const WORDS_BYTES_MAX: u64 = 4096;
 /// What a process of Rust says when it gets no memory, before it aborts.
 const OUT_OF_MEMORY: &str = "memory allocation of ";
@@ -72,14 +72,18 @@ impl CompileOrder {
 
     /// Puts this process under the limits. It dies with the thread that started it.
     fn obey(&self) -> io::Result<()> {
-        let at_most = |resource, value| setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) });
+        // Where this process is held to less already, that stays.
+        let between = |resource, soft: u64, hard: u64| {
+            let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+            setrlimit(resource, Rlimit { current: Some(soft.min(most)), maximum: Some(hard.min(most)) })
+        };
         // Had that thread died before this is said: then stdin ends, and with it this process.
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        at_most(Resource::Core, 0)?;
+        between(Resource::Core, 0, 0)?;
         // Private memory that can be written, which is what compiling takes; address space alone costs nothing.
-        at_most(Resource::Data, self.memory_bytes)?;
+        between(Resource::Data, self.memory_bytes, self.memory_bytes)?;
         // At the soft limit a signal comes that says why, at the hard one SIGKILL.
-        setrlimit(Resource::Cpu, Rlimit { current: Some(self.cpu_seconds), maximum: Some(self.cpu_seconds.saturating_add(1)) })?;
+        between(Resource::Cpu, self.cpu_seconds, self.cpu_seconds.saturating_add(1))?;
         Ok(())
     }
 }
@@ -125,6 +129,8 @@ pub(crate) fn compile(engine: &Engine, program: &Path, component: &[u8]) -> Resu
     let mut command = Command::new(program);
     let threads = thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX));
     command.arg(COMPILE_COMMAND).args(order.arguments()).env("RAYON_NUM_THREADS", threads.to_string());
+    // Why it died stands in its first words; a trace would only hide that.
+    command.env_remove("RUST_BACKTRACE");
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(no_room)?;
     let (ended, answer) = converse(child, component, &engine.how().limits).map_err(no_room)?;
     let Ended::Alone(status) = ended else {
@@ -182,12 +188,26 @@ fn converse(mut child: Child, component: &[u8], limits: &AdmissionLimits) -> io:
 }
 
 /// Takes what the process says until it closes its ends, and tells when it has. (Sent in vain if nobody waits any more.)
-fn listen(stdout: Option<impl Read>, stderr: Option<impl Read>, done: &SyncSender<()>) -> io::Result<Answer> {
-    let mut answer = Answer::default();
-    let read = stdout.map_or(Ok(0), |stdout| stdout.take(COMPILED_BYTES_MAX).read_to_end(&mut answer.bytes));
-    let read = read.and_then(|_| stderr.map_or(Ok(0), |stderr| stderr.take(WORDS_BYTES_MAX).read_to_end(&mut answer.words)));
+fn listen(stdout: Option<impl Read>, stderr: Option<impl Read + Send>, done: &SyncSender<()>) -> io::Result<Answer> {
+    let answer = thread::scope(|scope| {
+        // Both at once: a process that waits for one of its pipes to be read closes neither.
+        let words = thread::Builder::new().name("compiler-words".to_owned()).spawn_scoped(scope, || words(stderr))?;
+        let mut bytes = Vec::new();
+        stdout.map_or(Ok(0), |stdout| stdout.take(COMPILED_BYTES_MAX).read_to_end(&mut bytes))?;
+        let words = words.join().unwrap_or_else(|_| Ok(Vec::new()))?;
+        Ok(Answer { bytes, words })
+    });
     let _unheard = done.send(());
-    read.map(|_| answer)
+    answer
+}
+
+/// The first words of the process; the rest is read, too, so that nothing holds it up, and dropped.
+fn words(stderr: Option<impl Read>) -> io::Result<Vec<u8>> {
+    let mut words = Vec::new();
+    let Some(mut stderr) = stderr else { return Ok(words) };
+    stderr.by_ref().take(WORDS_BYTES_MAX).read_to_end(&mut words)?;
+    io::copy(&mut stderr, &mut io::sink())?;
+    Ok(words)
 }
 
 /// Why a process that compiled died.

@@ -130,6 +130,8 @@ async fn replies_that_come_late_do_no_harm() {
             // Long enough that the library gives the connection up: what it says then is swallowed, held, or half heard.
             let begun = clock::now();
             clock::wait("the connection to be given up", || (begun.elapsed() > super::house::SESSION / 2).then_some(()));
+            let bait_is_left = matches!(proxy.network(), Network::RepliesLateAfter(_));
+            assert!(!bait_is_left, "nothing was held back");
             proxy.set(Network::Whole);
         };
         let (permit, ()) = tokio::join!(coordinator.create(number(n), n, 3), heal);

@@ -80,8 +80,8 @@ fn a_stop_inside_a_failing_batch_keeps_what_comes_before_the_record_at_fault() {
     let lab = Lab::with_job(&failing("50 ms"));
     lab.write("in/bad.txt", bad_lines());
     let mut host = lab.start(&[]);
-    // The first second of work: some calls.
-    clock::wait("a first word", || (host.is_over() || !host.stderr().is_empty()).then_some(()));
+    // The first second of work: some calls, of which the failed ones are told at once.
+    clock::wait("progress", || (host.is_over() || host.stderr().contains("checkpoint=")).then_some(()));
     host.signal(Signal::TERM);
     let ended = host.end().calm().code(143);
     let processed = ended.records("stopped ").expect("records of the last checkpoint");
@@ -89,7 +89,7 @@ fn a_stop_inside_a_failing_batch_keeps_what_comes_before_the_record_at_fault() {
     assert!(ended.confirmed().is_some(), "no last checkpoint was taken:\n{}", ended.stderr);
     // What was confirmed is all that was processed.
     let mut host = lab.start(&[]);
-    clock::wait("a first word", || (host.is_over() || host.stderr().contains('\n')).then_some(()));
+    clock::wait("where it goes on", || (host.is_over() || host.stderr().contains("resumed ")).then_some(()));
     host.signal(Signal::KILL);
     assert_eq!(host.end().records("resumed "), Some(processed));
 }

@@ -397,6 +397,28 @@ impl Job {
     }
 }
 
+impl Sink {
+    /// The stream that it is, with its partitions; none for files.
+    #[must_use]
+    pub const fn stream(&self) -> Option<(&StreamName, u32)> {
+        match self {
+            Self::Stream { name, partitions } => Some((name, *partitions)),
+            Self::File { .. } => None,
+        }
+    }
+}
+
+impl OnError {
+    /// The stream of dead letters, with its partitions, if there is one.
+    #[must_use]
+    pub const fn stream(&self) -> Option<(&StreamName, u32)> {
+        match self {
+            Self::DeadLetter { stream, partitions } => Some((stream, *partitions)),
+            Self::Stop | Self::Skip => None,
+        }
+    }
+}
+
 impl Stage {
     /// The streams that the stage reads.
     pub fn streams_read(&self) -> impl Iterator<Item = &StreamName> {
@@ -408,15 +430,7 @@ impl Stage {
 
     /// The streams that the stage writes, with their partitions: outputs in order, then dead letters.
     pub fn streams_written(&self) -> impl Iterator<Item = (&StreamName, u32)> {
-        let outputs = self.outputs.iter().filter_map(|output| match &output.sink {
-            Sink::Stream { name, partitions } => Some((name, *partitions)),
-            Sink::File { .. } => None,
-        });
-        let dead_letters = match &self.on_error {
-            OnError::DeadLetter { stream, partitions } => Some((stream, *partitions)),
-            OnError::Stop | OnError::Skip => None,
-        };
-        outputs.chain(dead_letters)
+        self.outputs.iter().filter_map(|output| output.sink.stream()).chain(self.on_error.stream())
     }
 
     fn changed_since(&self, before: &Self) -> Option<Changed> {

@@ -36,15 +36,7 @@ pub(crate) struct StageFile {
 impl StageFile {
     /// The streams that it writes, with their partitions: outputs in order, then dead letters.
     pub(crate) fn streams_written(&self) -> impl Iterator<Item = (&StreamName, u32)> {
-        let outputs = self.outputs.value.iter().filter_map(|(_, sink)| match sink {
-            Sink::Stream { name, partitions } => Some((name, *partitions)),
-            Sink::File { .. } => None,
-        });
-        let dead_letters = match &self.on_error {
-            OnError::DeadLetter { stream, partitions } => Some((stream, *partitions)),
-            OnError::Stop | OnError::Skip => None,
-        };
-        outputs.chain(dead_letters)
+        self.outputs.value.iter().filter_map(|(_, sink)| sink.stream()).chain(self.on_error.stream())
     }
 }
 

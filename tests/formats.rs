@@ -184,6 +184,7 @@ fn spec(checkpoint: CheckpointSettings) -> Spec {
     let counts = Sink::File { folder: "/out".to_owned(), format: Format::Tsv };
     let job = Job {
         name: JobName::new("word-count_1").unwrap(),
+        produced: Vec::new(),
         stages: vec![stage("split", file, words, OnError::Skip), stage("count", Source::Stream { name: stream() }, counts, OnError::Stop)],
         checkpoint: CheckpointSettings { location: Some("/checkpoints".to_owned()), ..checkpoint },
         limits: Limits::default(),

@@ -24,6 +24,7 @@ mod javascript;
 mod kills;
 mod large;
 mod pace;
+mod produce;
 mod readme;
 mod restarts;
 mod savepoints;

@@ -15,7 +15,7 @@ use gregor_model::job::{CheckpointSettings, Format, Input, Job, OnError, Output,
 use gregor_model::limits::Limits;
 use gregor_model::names::{Boot, HostId, Incarnation, JobName, StageName, StreamName};
 use gregor_model::steps::Unobserved;
-use gregor_runtime::setup::{Command, LostOutputs, Outcome, Report, RunError, Setup};
+use gregor_runtime::setup::{Command, LostOutputs, Outcome, Report, RunError, Setup, Until};
 use gregor_runtime::stand_ins::StandIns;
 
 /// Reports that are kept: far more than a job of a second sends.
@@ -47,7 +47,7 @@ pub(crate) fn stage(name: &str, component: &Component, (source, sink): (Source, 
 /// A job, with checkpoints at short intervals.
 pub(crate) fn job(name: &str, stages: Vec<Stage>, limits: Limits) -> Job {
     let checkpoint = CheckpointSettings { interval: Duration::from_millis(50), ..CheckpointSettings::default() };
-    let job = Job { name: JobName::new(name).unwrap(), stages, checkpoint, limits };
+    let job = Job { name: JobName::new(name).unwrap(), stages, produced: Vec::new(), checkpoint, limits };
     job.check().unwrap();
     job
 }
@@ -90,6 +90,7 @@ pub(crate) fn run_telling(
         fresh: Incarnation(rand::random()),
         workers: 1,
         lost_outputs: LostOutputs::Refuse,
+        until: Until::Finished,
         stand_ins: StandIns::default(),
     };
     gregor_runtime::run(setup, commands, reports)

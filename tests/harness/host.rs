@@ -37,10 +37,10 @@ pub(crate) struct Ended {
 }
 
 impl Host {
-    /// Starts a command with its output in files `<log>.out` and `<log>.err`.
-    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
+    /// Starts a command that reads from `stdin`, with its output in files `<log>.out` and `<log>.err`.
+    pub(crate) fn start(command: &mut Command, stdin: Stdio, log: &Path) -> Self {
         let (stdout, stderr) = (log.with_extension("out"), log.with_extension("err"));
-        command.stdin(Stdio::null()).stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
+        command.stdin(stdin).stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
         let child = command.env_remove("RUST_LOG").env_remove("RUST_BACKTRACE").spawn().unwrap();
         Self { child, stdout, stderr, started: clock::now(), peak_kib: 0 }
     }

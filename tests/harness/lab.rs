@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::host::{Ended, Host};
 use super::plugins;
@@ -93,11 +93,28 @@ impl Lab {
         self.spawn(Command::new("sh").args(["-c", script]).env("GREGOR", env!("CARGO_BIN_EXE_gregor"))).end().calm()
     }
 
+    /// Starts `gregor stream produce` with these arguments, and the content of a file as its input.
+    pub(crate) fn start_produce(&self, arguments: &[&str], input: &str) -> Host {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gregor"));
+        command.args(["stream", "produce"]).args(arguments);
+        self.spawn_reading(&mut command, Stdio::from(fs::File::open(self.path(input)).unwrap()))
+    }
+
+    /// `gregor stream produce STREAM job.toml --data data` with more arguments and this input, to its end.
+    pub(crate) fn produce(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Ended {
+        self.write("stdin", input);
+        self.start_produce(&[arguments, &["job.toml", "--data", "data"]].concat(), "stdin").end().calm()
+    }
+
     fn spawn(&self, command: &mut Command) -> Host {
+        self.spawn_reading(command, Stdio::null())
+    }
+
+    fn spawn_reading(&self, command: &mut Command, stdin: Stdio) -> Host {
         self.runs.set(self.runs.get() + 1);
         let log = self.path(&format!("log/{:06}", self.runs.get()));
         fs::create_dir_all(log.parent().unwrap()).unwrap();
-        Host::start(command.current_dir(self.folder.path()), &log)
+        Host::start(command.current_dir(self.folder.path()), stdin, &log)
     }
 
     /// As if the job had never run: no history, no state, no output. Compiled components stay, since compiling them is most of a short run.

@@ -152,8 +152,8 @@ impl RandomJob {
         for tasks in [&tasks[..cut], &tasks[cut..]] {
             let mut builder = PartBuilder::new(self.register.boot);
             let segments = tasks.iter().map(|&task| self.segment(task, &mut builder)).collect();
-            let part = if builder.is_empty() { None } else { Some(self.save_part(builder).await) };
-            groups.push(SavedGroup { part, segments });
+            let parts = if builder.is_empty() { vec![] } else { vec![self.save_part(builder).await] };
+            groups.push(SavedGroup { parts, segments });
         }
         groups
     }
@@ -320,6 +320,7 @@ fn job() -> Job {
             stage("split", file, Sink::Stream { name: stream(), partitions: TASKS }, vec![]),
             stage("count", Source::Stream { name: stream() }, counts, vec![store]),
         ],
+        produced: vec![],
         checkpoint: CheckpointSettings::default(),
         limits: Limits::default(),
     }

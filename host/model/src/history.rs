@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::digest::Digest;
-use crate::job::{Job, Source};
+use crate::job::{Job, Source, Writer};
 use crate::limits::RECORDS_MAX;
 use crate::manifest::{Base, Manifest, MergeEntry, ObjectRef, PartEntry, PartRange, Place, Release, SegmentEntry};
 use crate::names::{CheckpointNumber, StoreName, StreamName, TaskId};
 use crate::seal::origin_of;
-use crate::segment::{DeltaContent, DeltaHeader, Position, SegmentHeader};
+use crate::segment::{DeltaContent, DeltaHeader, InputProgress, OnEnd, Position, SegmentHeader};
 
 /// What the manifests up to one of them add up to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -270,10 +270,34 @@ impl History {
         (0..tasks).all(|partition| self.tasks.get(&TaskId { stage, partition }).is_some_and(|task| task.header.ended()))
     }
 
-    /// Whether no record will ever be added to a stream: every task of the stage that writes it has ended.
+    /// Whether no record will ever be added to a stream: every task of the stage that writes it has ended, or whoever produces it has said so.
     #[must_use]
     pub fn is_final(&self, job: &Job, tasks: &[u32], stream: &StreamName) -> bool {
-        job.writer_of(stream).is_some_and(|(stage, _)| tasks.get(usize::from(stage)).is_some_and(|&count| self.stage_ended(stage, count)))
+        match job.writer_of(stream) {
+            Some((Writer::Stage(stage), _)) => tasks.get(usize::from(stage)).is_some_and(|&count| self.stage_ended(stage, count)),
+            Some((Writer::Producer(task), _)) => self.tasks.get(&task).is_some_and(|task| task.header.ended()),
+            None => false,
+        }
+    }
+
+    /// Whether all that there is was worked off, though more may come from outside: every input is done, or stands at the head of a stream that
+    /// is not final.
+    #[must_use]
+    pub fn is_caught_up(&self, job: &Job, tasks: &[u32]) -> bool {
+        let mut inputs = (0_u16..).zip(&job.stages).zip(tasks).flat_map(|((stage, inputs), &count)| {
+            let ids = (0..count).map(move |partition| TaskId { stage, partition });
+            ids.flat_map(|id| inputs.inputs.iter().enumerate().map(move |(at, input)| (id, at, input)))
+        });
+        inputs.all(|(id, at, input)| {
+            let progress = self.tasks.get(&id).and_then(|task| task.header.inputs.get(at));
+            let offset = match progress {
+                Some(progress) if progress.on_end == OnEnd::Done => return true,
+                Some(InputProgress { position: Position::Stream { offset, .. }, .. }) => *offset,
+                // A reader without a confirmed segment has read nothing.
+                _ => 0,
+            };
+            matches!(&input.source, Source::Stream { name } if offset == self.head(name, id.partition) && !self.is_final(job, tasks, name))
+        })
     }
 
     /// The head of a stream partition.

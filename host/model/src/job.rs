@@ -20,6 +20,9 @@ pub struct Job {
     pub name: JobName,
     /// Its stages, in the order of the job file.
     pub stages: Vec<Stage>,
+    /// Streams whose records come from outside, by `gregor stream produce`, in the order of the job file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub produced: Vec<Produced>,
     /// When and where checkpoints are made.
     pub checkpoint: CheckpointSettings,
     /// What a task may use.
@@ -76,6 +79,16 @@ pub enum Source {
         /// The stream's name.
         name: StreamName,
     },
+}
+
+/// A stream whose records come from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Produced {
+    /// The stream's name.
+    pub name: StreamName,
+    /// How many partitions it has, 1 to 1,024.
+    pub partitions: u32,
 }
 
 /// An output port and where it goes.
@@ -136,6 +149,29 @@ impl Format {
             Self::Bytes => "bytes",
         }
     }
+}
+
+/// Who writes a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// The tasks of the stage with this index.
+    Stage(u16),
+    /// `gregor stream produce`, in the name of this task, which has no component and no state.
+    Producer(TaskId),
+}
+
+/// Where the stages of writers of records from outside are counted from: job files have fewer stages.
+const PRODUCERS_FROM: u16 = 0x8000;
+
+/// Index in [`Job::produced`] of the stream on which records are put in the name of a task, if it is such a one.
+#[must_use]
+pub fn produced_by(task: TaskId) -> Option<usize> {
+    task.stage.checked_sub(PRODUCERS_FROM).map(usize::from)
+}
+
+/// The task in whose name records are put on the stream with this index in [`Job::produced`].
+const fn producer(index: u16) -> TaskId {
+    TaskId { stage: PRODUCERS_FROM.saturating_add(index), partition: 0 }
 }
 
 /// A store of a stage.
@@ -230,11 +266,16 @@ pub enum InvalidJob {
     StageTwice(String),
     /// A stream that two outputs write.
     #[error(
-        "stream {0:?} is written by more than one output, dead letters counted; a stream has one writing stage: give each a stream of its own"
+        "stream {0:?} is written by more than one output, dead letters and [[stream]] counted; a stream has one writer: give each a stream of its own"
     )]
     WrittenTwice(String),
+    /// A stream that records from outside come to, and that no stage reads.
+    #[error("stream {0:?} takes records from outside, but no stage reads it; let one read it, or leave its [[stream]] out")]
+    NotRead(String),
     /// A stream that is read but written by no stage.
-    #[error("stage {stage:?} reads stream {stream:?}, which no stage of this job writes; the streams written are: {written}")]
+    #[error(
+        "stage {stage:?} reads stream {stream:?}, which no stage of this job writes and no [[stream]] declares; the streams that there are: {written}"
+    )]
     NotWritten {
         /// The reading stage.
         stage: String,
@@ -303,6 +344,10 @@ impl Job {
                 return Err(InvalidJob::WrittenTwice(name.to_string()));
             }
         }
+        let is_read = |name| self.stages.iter().flat_map(Stage::streams_read).any(|read| read == name);
+        if let Some(unread) = self.produced.iter().find(|stream| !is_read(&stream.name)) {
+            return Err(InvalidJob::NotRead(unread.name.to_string()));
+        }
         for stage in &self.stages {
             for name in stage.streams_read() {
                 if !written.contains(name) {
@@ -314,15 +359,29 @@ impl Job {
         Ok(())
     }
 
-    /// The streams that the job writes, those of dead letters among them: writing stage's index, name, partitions.
-    pub fn streams(&self) -> impl Iterator<Item = (u16, &StreamName, u32)> {
-        (0_u16..).zip(&self.stages).flat_map(|(index, stage)| stage.streams_written().map(move |(name, count)| (index, name, count)))
+    /// The streams of the job, those of dead letters and of records from outside among them: writer, name, partitions.
+    pub fn streams(&self) -> impl Iterator<Item = (Writer, &StreamName, u32)> {
+        let of_stages = (0_u16..)
+            .zip(&self.stages)
+            .flat_map(|(index, stage)| stage.streams_written().map(move |(name, partitions)| (Writer::Stage(index), name, partitions)));
+        // The job may come from a stored spec, with more of them than there are numbers for.
+        let produced = (0..=u16::MAX).zip(&self.produced);
+        of_stages.chain(produced.map(|(index, stream)| (Writer::Producer(producer(index)), &stream.name, stream.partitions)))
     }
 
-    /// The index of the stage that writes a stream, and its partitions.
+    /// Who writes a stream, and its partitions.
     #[must_use]
-    pub fn writer_of(&self, stream: &StreamName) -> Option<(u16, u32)> {
-        self.streams().find(|(_, name, _)| *name == stream).map(|(stage, _, partitions)| (stage, partitions))
+    pub fn writer_of(&self, stream: &StreamName) -> Option<(Writer, u32)> {
+        self.streams().find(|(_, name, _)| *name == stream).map(|(writer, _, partitions)| (writer, partitions))
+    }
+
+    /// Whether what a source gives comes from outside of the job: from files, or from `gregor stream produce`.
+    #[must_use]
+    pub fn is_outside(&self, source: &Source) -> bool {
+        match source {
+            Source::File { .. } => true,
+            Source::Stream { name } => self.produced.iter().any(|stream| stream.name == *name),
+        }
     }
 
     /// Indexes of the stages so that each comes after all that it reads from.
@@ -334,7 +393,10 @@ impl Job {
         while order.len() < self.stages.len() {
             let ready = (0_u16..).zip(&self.stages).find(|(index, stage)| {
                 !order.contains(index)
-                    && stage.streams_read().all(|name| self.writer_of(name).is_none_or(|(writer, _)| order.contains(&writer)))
+                    && stage.streams_read().all(|name| match self.writer_of(name) {
+                        Some((Writer::Stage(writer), _)) => order.contains(&writer),
+                        Some((Writer::Producer(_), _)) | None => true,
+                    })
             });
             let Some((index, _)) = ready else {
                 let stuck: Vec<&str> =
@@ -392,6 +454,7 @@ impl Job {
         let location = |job: &Self| job.checkpoint.location.clone().unwrap_or_else(|| "inside --data".to_owned());
         changed("the job's name".to_owned(), before.name.to_string(), self.name.to_string())
             .or_else(|| changed("the list of stages".to_owned(), names(before), names(self)))
+            .or_else(|| changed("the list of [[stream]]".to_owned(), text_of(&before.produced), text_of(&self.produced)))
             .or_else(|| changed("checkpoint.location".to_owned(), location(before), location(self)))
             .or_else(|| before.stages.iter().zip(&self.stages).find_map(|(before, now)| now.changed_since(before)))
     }

@@ -86,6 +86,11 @@ const fn lower_or_dash(byte: u8) -> bool {
     lower(byte) || byte == b'-'
 }
 
+/// UUIDs and times are in common use for it.
+const fn of_production(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':')
+}
+
 name!(
     /// A job's name; folders and znodes are called after it.
     JobName, "job", "a-z 0-9 _ -", lower_or_dash
@@ -101,6 +106,10 @@ name!(
 name!(
     /// A stream's name.
     StreamName, "stream", "a-z 0-9 _ -", lower_or_dash
+);
+name!(
+    /// What somebody calls the records that they put on a stream, to have them there once.
+    ProductionId, "production", "a-z A-Z 0-9 _ - . :", of_production
 );
 name!(
     /// An input or output of a component.

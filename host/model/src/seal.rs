@@ -33,15 +33,16 @@ pub struct SavedSegment {
     pub hash: Digest,
     /// Its header.
     pub header: SegmentHeader,
-    /// Where each entry of the header's delta begins in the group's part.
+    /// Where each entry of the header's delta begins in the group's first part.
     pub deltas: Vec<u64>,
 }
 
-/// Segments that were saved together, in one part; those that have neither delta nor runs need none.
+/// Segments that were saved together, in one part; those that have neither delta nor runs need none, and the runs of one that outgrew memory
+/// have several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedGroup {
-    /// The part.
-    pub part: Option<SavedPart>,
+    /// The parts, in the order of the runs' ordinals; all deltas lie in the first.
+    pub parts: Vec<SavedPart>,
     /// The segments.
     pub segments: Vec<SavedSegment>,
 }
@@ -162,8 +163,8 @@ pub fn seal(history: &History, job: &Job, sealing: Sealing, groups: &[SavedGroup
             header: offer.header.clone(),
             deltas: offer.deltas.iter().map(|&offset| Place { part: index, offset }).collect(),
         }));
-        if let Some(part) = &group.part {
-            let origins: BTreeSet<_> = taken.iter().map(|offer| origin_of(&offer.header)).collect();
+        let origins: BTreeSet<_> = taken.iter().map(|offer| origin_of(&offer.header)).collect();
+        for part in &group.parts {
             let runs = publish(&part.object, &part.footer, &origins, &mut heads);
             parts.push(PartEntry { object: part.object.clone(), length: part.length, footer: part.footer_at, ranges: ranges_of(&runs) });
             published.extend(runs);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::limits::RECORDS_MAX;
-use crate::names::{Attempt, Branch, Incarnation, Sequence, StoreName, StreamName, TaskId};
+use crate::names::{Attempt, Branch, Incarnation, ProductionId, Sequence, StoreName, StreamName, TaskId};
 use crate::part::Origin;
 
 /// The canonical header of a segment. Its hash is the SHA-256 of its JSON as `serde_json` writes it, fields in this order: all of them are
@@ -118,6 +118,11 @@ pub enum Position {
         incarnation: Incarnation,
         /// Offset of the next record.
         offset: u64,
+    },
+    /// Of records from outside: what was last put on a stream by `gregor stream produce`. (A program that is older refuses such a segment.)
+    Outside {
+        /// The name that was given to it, so that it is not put there twice.
+        id: Option<ProductionId>,
     },
 }
 

@@ -17,7 +17,8 @@ use crate::failure;
 use crate::folders::Folders;
 use crate::in_flight::InFlight;
 use crate::retry::durably;
-use crate::setup::RunError;
+use crate::setup::{RunError, Setup};
+use crate::start::Started;
 use crate::threads::Shutdown;
 use crate::waiting::unless;
 
@@ -40,34 +41,57 @@ pub(crate) enum Order {
 /// What the thread needs.
 pub(crate) struct Committer {
     /// Where manifests go.
-    pub(crate) archive: Arc<dyn Store>,
+    archive: Arc<dyn Store>,
     /// Where decisions go.
-    pub(crate) coordinator: Arc<dyn Coordinator>,
+    coordinator: Arc<dyn Coordinator>,
     /// The async runtime that both need.
-    pub(crate) io: Handle,
+    io: Handle,
     /// The job's keys.
-    pub(crate) keys: JobKeys,
+    keys: JobKeys,
     /// This leader.
-    pub(crate) term: Term,
+    term: Term,
     /// The job's incarnation, and the attempt of its tasks.
-    pub(crate) whose: (Incarnation, Attempt),
+    whose: (Incarnation, Attempt),
     /// `checkpoint.keep`.
-    pub(crate) keep: u32,
+    keep: u32,
     /// Output folders.
-    pub(crate) folders: Arc<Folders>,
+    folders: Arc<Folders>,
     /// What the last confirmed full manifest names.
-    pub(crate) full: Option<Full>,
+    full: Option<Full>,
     /// What the manifest names that is sealed and waits for its confirmation, if it is full.
-    pub(crate) sealed: Option<Full>,
+    sealed: Option<Full>,
     /// What was written and no confirmed manifest names yet.
-    pub(crate) in_flight: InFlight,
+    in_flight: InFlight,
     /// To the supervisor.
-    pub(crate) events: Sender<Event>,
+    events: Sender<Event>,
     /// Ends waits.
-    pub(crate) shutdown: Shutdown,
+    shutdown: Shutdown,
 }
 
 impl Committer {
+    /// Commits for a job that was started.
+    pub(crate) fn new(
+        (setup, started): (&Setup, &Started),
+        io: &Handle,
+        (in_flight, events, shutdown): (InFlight, Sender<Event>, Shutdown),
+    ) -> Self {
+        Self {
+            archive: Arc::clone(&setup.archive),
+            coordinator: Arc::clone(&setup.coordinator),
+            io: io.clone(),
+            keys: started.keys.clone(),
+            term: started.register.term,
+            whose: (started.register.incarnation, started.register.attempt),
+            keep: setup.job.checkpoint.keep,
+            folders: Arc::clone(&started.folders),
+            full: started.full.clone(),
+            sealed: None,
+            in_flight,
+            events,
+            shutdown,
+        }
+    }
+
     /// The body of the thread.
     pub(crate) fn serve(mut self, orders: &Receiver<Order>) {
         while let Ok(order) = orders.recv() {
@@ -83,12 +107,11 @@ impl Committer {
 
     fn carry_out(&mut self, order: Order) -> Result<Event, RunError> {
         match order {
-            Order::Create(number, created_at_ms) => {
-                let created = self.decided(self.coordinator.create(number, created_at_ms, self.keep))?;
-                created.map(Event::Created).map_err(failure::coordination)
+            Order::Create(number, created_at_ms) => self.create(number, created_at_ms).map(Event::Created),
+            Order::Seal(manifest, pages) => {
+                self.seal(*manifest, pages.as_deref()).map(|(manifest, object)| Event::Sealed(Box::new(manifest), object))
             }
-            Order::Seal(manifest, pages) => self.seal(*manifest, pages.as_deref()),
-            Order::Confirm(permit, object) => self.confirm(permit, &object),
+            Order::Confirm(permit, object) => self.confirm(permit, &object).map(Event::Confirmed),
             Order::Abort(number) => {
                 self.decided(self.coordinator.abort(number))?.map_err(failure::coordination)?;
                 Ok(Event::Aborted)
@@ -117,7 +140,19 @@ impl Committer {
         unless(&self.io, &|| self.shutdown.begun(), call).ok_or_else(ended)
     }
 
-    fn seal(&mut self, mut manifest: Manifest, pages: Option<&Pages>) -> Result<Event, RunError> {
+    /// Writes down a number, with the time of its creation in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// The coordinator refuses it, or can't be reached.
+    pub(crate) fn create(&self, number: CheckpointNumber, created_at_ms: u64) -> Result<CommitPermit, RunError> {
+        self.decided(self.coordinator.create(number, created_at_ms, self.keep))?.map_err(failure::coordination)
+    }
+
+    /// Puts a manifest into the archive; with pages, as a full one.
+    ///
+    /// # Errors
+    /// The archive refused it, several times.
+    pub(crate) fn seal(&mut self, mut manifest: Manifest, pages: Option<&Pages>) -> Result<(Manifest, ObjectRef), RunError> {
         let doing = format!("save the manifest of checkpoint {}", manifest.number);
         if let Some(pages) = pages {
             let full = durably(&self.shutdown, &doing, || {
@@ -135,10 +170,14 @@ impl Committer {
             self.io.block_on(history::write_manifest(&*self.archive, &key, &manifest)).map_err(failure::archive)
         })?;
         self.sealed.clone_from(&manifest.full);
-        Ok(Event::Sealed(manifest, object))
+        Ok((manifest, object))
     }
 
-    fn confirm(&mut self, permit: CommitPermit, object: &ObjectRef) -> Result<Event, RunError> {
+    /// Makes a manifest the truth.
+    ///
+    /// # Errors
+    /// Another host has the job, the coordinator can't be reached, or it is not known what became of the write.
+    pub(crate) fn confirm(&mut self, permit: CommitPermit, object: &ObjectRef) -> Result<CheckpointNumber, RunError> {
         let number = permit.number();
         match self.decided(self.coordinator.confirm(permit, object))? {
             Ok(()) => {}
@@ -155,6 +194,6 @@ impl Committer {
         if let Some(full) = self.sealed.take() {
             self.full = Some(full);
         }
-        Ok(Event::Confirmed(number))
+        Ok(number)
     }
 }

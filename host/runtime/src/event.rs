@@ -35,7 +35,7 @@ pub(crate) enum Event {
     /// A checkpoint is written down.
     Created(CommitPermit),
     /// A manifest is in the archive.
-    Sealed(Manifest, ObjectRef),
+    Sealed(Box<Manifest>, ObjectRef),
     /// A checkpoint is confirmed.
     Confirmed(CheckpointNumber),
     /// A checkpoint is aborted.
@@ -58,7 +58,7 @@ pub(crate) struct Saved {
     pub(crate) group: SavedGroup,
     /// For each segment the index of its task, and the delta files, kept until they are applied.
     pub(crate) deltas: Vec<(usize, Vec<DeltaFile>)>,
-    /// The bytes of each run of the part's footer, in its order, for readers on this host.
+    /// The bytes of each run of the parts' footers, in their order, for readers on this host.
     pub(crate) runs: Vec<Bytes>,
     /// Bytes put into the archive.
     pub(crate) bytes: u64,

@@ -25,7 +25,9 @@ mod in_flight;
 mod input;
 mod keep;
 mod metrics;
+mod parts;
 mod pauses;
+mod produce;
 mod ready;
 mod restore;
 mod retry;
@@ -41,4 +43,5 @@ mod threads;
 mod waiting;
 
 pub use back::{Returned, go_back};
+pub use produce::{Appender, Last, More, Produced, Production, Records, produce};
 pub use run::run;

@@ -126,6 +126,8 @@ impl House {
         };
         let Ways { orders, collect } = threading.start(posts)?;
         let input_bytes = started.plans.values().flat_map(|planned| &planned.plan.files).map(|file| file.length).sum();
+        // Of a stream from outside nobody knows how long it will be.
+        let input_bytes = setup.job.produced.is_empty().then_some(input_bytes);
         let parts = supervisor::Parts {
             tasks: started.tasks,
             incarnation: started.register.incarnation,
@@ -139,9 +141,10 @@ impl House {
             latest: started.register.latest,
             created: started.register.created,
             performed: started.performed,
+            until: setup.until,
             since_full: started.since_full,
             in_flight,
-            input_bytes: Some(input_bytes),
+            input_bytes,
             events: from_all,
             commands,
             orders,
@@ -194,6 +197,7 @@ impl House {
         Ok(match ended? {
             Ended::Finished => Outcome::Finished(summary),
             Ended::Stopped => Outcome::Stopped(summary),
+            Ended::Idle => Outcome::Idle(summary),
         })
     }
 }

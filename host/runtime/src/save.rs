@@ -4,28 +4,23 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
-use gregor_archive::Store;
 use gregor_model::job::Stage;
-use gregor_model::keys::JobKeys;
 use gregor_model::limits::PART_BYTES;
-use gregor_model::manifest::ObjectRef;
-use gregor_model::names::{Boot, PortName};
+use gregor_model::names::PortName;
 use gregor_model::part::PartBuilder;
-use gregor_model::seal::{SavedGroup, SavedPart, SavedSegment};
+use gregor_model::seal::{SavedGroup, SavedSegment};
 use gregor_model::segment::{DeltaHeader, FileHeader, Position, RunsHeader, SegmentHeader, temporary_name};
 use gregor_state::DeltaFile;
 use gregor_stream::Taken;
-use tokio::runtime::Handle;
 
 use crate::event::{Event, Saved};
 use crate::failure;
 use crate::folders::Folders;
-use crate::in_flight::InFlight;
 use crate::input::FileInput;
+use crate::parts::PartWriter;
 use crate::retry::durably;
 use crate::setup::RunError;
 use crate::threads::Shutdown;
@@ -64,7 +59,7 @@ impl FileWatch {
             Position::File { .. } => {
                 self.file(position).map_or_else(|| format!("byte {offset}"), |file| format!("byte {offset} of {file}"))
             }
-            Position::Stream { .. } => format!("offset {offset}"),
+            Position::Stream { .. } | Position::Outside { .. } => format!("offset {offset}"),
         }
     }
 
@@ -72,7 +67,7 @@ impl FileWatch {
     pub(crate) fn file(&self, position: &Position) -> Option<&str> {
         match position {
             Position::File { split, .. } => crate::input::file_of(&self.input.plan, (self.partition, *split)),
-            Position::Stream { .. } => None,
+            Position::Stream { .. } | Position::Outside { .. } => None,
         }
     }
 
@@ -80,7 +75,7 @@ impl FileWatch {
     pub(crate) fn bytes_before(&self, position: &Position) -> u64 {
         match position {
             Position::File { split, offset, .. } => crate::input::bytes_before(&self.input.plan, (self.partition, *split), *offset),
-            Position::Stream { .. } => 0,
+            Position::Stream { .. } | Position::Outside { .. } => 0,
         }
     }
 
@@ -99,17 +94,7 @@ impl FileWatch {
 /// What the threads that save share.
 pub(crate) struct Saver {
     /// Where parts go.
-    pub(crate) archive: Arc<dyn Store>,
-    /// The async runtime that the archive needs.
-    pub(crate) io: Handle,
-    /// The job's keys.
-    pub(crate) keys: JobKeys,
-    /// This process.
-    pub(crate) boot: Boot,
-    /// Number of the last part of this process.
-    pub(crate) parts: Arc<AtomicU64>,
-    /// What was written and no confirmed manifest names yet.
-    pub(crate) in_flight: InFlight,
+    pub(crate) parts: PartWriter,
     /// Where deltas are written on their way.
     pub(crate) delta_folder: PathBuf,
     /// Output folders.
@@ -207,7 +192,7 @@ impl Saver {
 
     /// Puts deltas and runs into one part.
     fn put(&self, prepared: Vec<Prepared>) -> Result<Saved, RunError> {
-        let mut builder = PartBuilder::new(self.boot);
+        let mut builder = PartBuilder::new(self.parts.boot);
         let (mut segments, mut deltas, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
         for Prepared { task, header, deltas: files, runs } in prepared {
             let origin = header.origin();
@@ -227,20 +212,9 @@ impl Saver {
         // The order of the footer.
         blobs.sort_by(|a, b| a.0.cmp(&b.0));
         let runs = blobs.into_iter().map(|(_, bytes)| bytes).collect();
-        let part = if builder.is_empty() { None } else { Some(self.create_part(builder)?) };
+        let part = if builder.is_empty() { None } else { Some(self.parts.create(builder)?) };
         let bytes = part.as_ref().map_or(0, |part| part.length);
-        Ok(Saved { group: SavedGroup { part, segments }, deltas, runs, bytes })
-    }
-
-    fn create_part(&self, builder: PartBuilder) -> Result<SavedPart, RunError> {
-        let part = builder.finish().map_err(|error| RunError::Failed(error.to_string()))?;
-        let key = self.keys.part(self.boot, self.parts.fetch_add(1, Ordering::Relaxed) + 1);
-        self.in_flight.add(&key);
-        let bytes = Bytes::from(part.bytes);
-        let (length, sha256) = (bytes.len() as u64, gregor_model::digest::Digest::of(&bytes));
-        self.again(|| self.io.block_on(self.archive.create(&key, bytes.clone())).map_err(failure::archive))?;
-        let object = ObjectRef { key, sha256 };
-        Ok(SavedPart { object, length, footer_at: part.footer_at, footer: part.footer })
+        Ok(Saved { group: SavedGroup { parts: part.into_iter().collect(), segments }, deltas, runs, bytes })
     }
 
     fn again<T>(&self, act: impl Fn() -> Result<T, RunError>) -> Result<T, RunError> {

@@ -37,6 +37,8 @@ pub struct Setup {
     pub workers: usize,
     /// What becomes of an output file that is neither under its temporary nor under its final name.
     pub lost_outputs: LostOutputs,
+    /// When the job ends.
+    pub until: Until,
     /// What stands in for parts of the host while its costs are measured; nothing, as by default, for a user's job.
     pub stand_ins: StandIns,
 }
@@ -48,6 +50,15 @@ pub enum LostOutputs {
     Refuse,
     /// Somebody has consumed it (`--outputs-consumed`).
     Consumed,
+}
+
+/// When a job ends that nobody asks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// When its inputs have ended; never, where one does not.
+    Finished,
+    /// Also when it has worked off all that there is, as confirmed: it stops then, with a last checkpoint.
+    Idle,
 }
 
 /// What the outside asks of a running job.
@@ -123,6 +134,8 @@ pub enum Outcome {
     AlreadyFinished(Summary),
     /// It was asked to stop.
     Stopped(Summary),
+    /// It was to run until it is idle, and is: all that there is was worked off, and the last checkpoint says so.
+    Idle(Summary),
     /// It was asked to stop before it was known where the job stands: the coordinator was out of reach. Nothing was done.
     StoppedUnread,
 }

@@ -68,7 +68,7 @@ impl Standing {
         let records = history.tasks.values().map(|task| {
             let Some(stage) = job.stage_of(task.header.task) else { return 0 };
             let inputs = stage.inputs.iter().zip(&task.header.inputs);
-            inputs.filter(|(input, _)| matches!(input.source, Source::File { .. })).map(|(_, progress)| progress.records).sum::<u64>()
+            inputs.filter(|(input, _)| job.is_outside(&input.source)).map(|(_, progress)| progress.records).sum::<u64>()
         });
         Self { checkpoint: history.number, records: records.sum() }
     }

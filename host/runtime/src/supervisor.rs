@@ -29,7 +29,7 @@ use crate::event::{Event, Saved};
 use crate::in_flight::InFlight;
 use crate::input::{InputQueue, Inputs, RunCache};
 use crate::ready::{Ready, Urgency};
-use crate::setup::{Command, Report, RunError};
+use crate::setup::{Command, Report, RunError, Until};
 use checkpoint::Current;
 use ending::{Stopping, Success};
 use progress::{PROGRESS_EVERY, ProgressMeter};
@@ -53,6 +53,8 @@ pub(crate) struct Parts {
     /// The highest number ever created.
     pub(crate) created: CheckpointNumber,
     pub(crate) performed: BTreeSet<(TaskId, u16, String)>,
+    /// When the job ends.
+    pub(crate) until: Until,
     /// Manifests since the last full one.
     pub(crate) since_full: u64,
     /// What was written and no confirmed manifest names yet.
@@ -98,6 +100,8 @@ pub(crate) enum Ended {
     Finished,
     /// It was asked to stop.
     Stopped,
+    /// It was to run until it is idle, and is.
+    Idle,
 }
 
 /// The supervisor.
@@ -112,6 +116,8 @@ pub(crate) struct Supervisor {
     releasing: BTreeSet<(TaskId, u16, String)>,
     success: Success,
     stopping: Stopping,
+    /// How the loop ends when a stop is through.
+    stops_as: Ended,
     /// Why the job ends once it has stopped.
     failure: Option<RunError>,
     last_decision: Duration,
@@ -137,6 +143,7 @@ impl Supervisor {
             releasing: BTreeSet::new(),
             success: Success::Open,
             stopping: Stopping::No,
+            stops_as: Ended::Stopped,
             failure: None,
             last_decision: now,
             last_confirmed: now,
@@ -173,6 +180,7 @@ impl Supervisor {
         }
         // The process before this one may have died between the last segments and the closing manifest.
         self.complete()?;
+        self.stop_if_idle()?;
         loop {
             self.tell_progress();
             if let Some(ended) = self.ended() {
@@ -262,7 +270,7 @@ impl Supervisor {
                 self.step(Observed::Created)
             }
             Event::Sealed(manifest, object) => {
-                self.current.manifest = Some((manifest, object));
+                self.current.manifest = Some((*manifest, object));
                 self.step(Observed::Sealed)
             }
             Event::Confirmed(number) => self.take_confirmed(number),

@@ -67,7 +67,7 @@ pub(crate) fn show(args: &ShowArgs, style: Style) -> Result<Exit, Failure> {
     let found = wait(find(&register, archive.as_ref(), args.number.map(CheckpointNumber)))??;
     let shown = match style {
         Style::Json => output::result_json(&shown::Shown::of(&found)),
-        Style::Text => output::result(&shown::text(&found, &stage_names(&file))),
+        Style::Text => output::result(&shown::text(&found, &names(&file))),
     };
     shown.map_err(Failure::failed)?;
     Ok(Exit::Done)
@@ -79,8 +79,11 @@ fn look(args: &JobArgs) -> Result<(JobFile, Looked), Failure> {
     Ok((file, looked))
 }
 
-fn stage_names(file: &JobFile) -> Vec<&str> {
-    file.stages.iter().map(|stage| stage.name.value.as_str()).collect()
+fn names(file: &JobFile) -> shown::Names<'_> {
+    shown::Names {
+        stages: file.stages.iter().map(|stage| stage.name.value.as_str()).collect(),
+        produced: file.produced.iter().map(|stream| stream.value.name.as_str()).collect(),
+    }
 }
 
 async fn entries(register: &Register, archive: &dyn Store) -> Result<Vec<Entry>, Failure> {

@@ -18,7 +18,7 @@ use crate::output::Style;
 pub(crate) use bench::{BenchArgs, BenchRunArgs};
 pub(crate) use checkpoints::{CheckpointCommand, CollectArgs, CreateArgs, NamedArgs, RestoreArgs, SavepointCommand, ShowArgs};
 pub(crate) use fault::{ArchiveFault, Fault, FaultKind, STEPS};
-pub(crate) use streams::{Begin, ConsumeArgs, StreamCommand};
+pub(crate) use streams::{Begin, ConsumeArgs, ProduceArgs, ProducedFormat, StreamCommand};
 
 /// Stream processing for WebAssembly: exactly once, each task in its own sandbox.
 #[derive(Debug, Parser)]
@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Give checkpoints names, which keeps them
     #[command(subcommand)]
     Savepoint(SavepointCommand),
-    /// Look at a job's streams, and at the records on them
+    /// Look at a job's streams and at the records on them, and put records there
     #[command(subcommand)]
     Stream(StreamCommand),
     /// Measure this machine: what the sandbox, the host and its checkpoints cost, beside the same work without them
@@ -72,6 +72,9 @@ pub(crate) struct RunArgs {
     /// Threads that run tasks, 1 to 64 [default: one per core]
     #[arg(long, value_name = "N", value_parser = workers)]
     pub(crate) workers: Option<NonZeroUsize>,
+    /// Stop, exit 0, when all that there is was worked off, though streams of records from outside are open
+    #[arg(long)]
+    pub(crate) until_idle: bool,
     /// Go on although released output files are gone: they were consumed
     #[arg(long)]
     pub(crate) outputs_consumed: bool,
@@ -218,6 +221,11 @@ mod tests {
         check(&["stream", "consume", "words", "job.toml", "--partition", "1", "--records", "2"], "from: Beginning, records: Some(2)");
         check(&["stream", "consume", "words", "job.toml", "--from", "end"], "expected an offset, such as 0, or beginning");
         check(&["stream", "consume", "Words", "job.toml"], "a-z 0-9 _ -");
+        check(
+            &["stream", "produce", "orders", "job.toml", "--format", "tsv", "--end"],
+            "format: Tsv, partition: None, id: None, end: true",
+        );
+        check(&["stream", "produce", "orders", "job.toml", "--id", "a b"], "a-z A-Z 0-9 _ - . :");
         check(&["bench", "count-1m", "identity", "--seconds", "2.5"], "cases: [CountMillion, Identity], records: None, seconds: 2.5");
         check(&["bench", "sort"], "[possible values: identity, filter, count-hot, count-1m, count-zipf, count-uniform, word-count]");
         check(&["bench", "--seconds", "0"], "expected a number of seconds from 0.1 to 600");

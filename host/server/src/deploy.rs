@@ -42,7 +42,8 @@ pub(crate) fn deploy(file: &JobFile, cache: Option<&Cache>) -> Result<Deployed, 
         stages.push(connect(file, stage, &component)?);
         components.push(component);
     }
-    let job = Job { name: file.name.clone(), stages, checkpoint: file.checkpoint.clone(), limits: file.limits.clone() };
+    let produced = file.produced.iter().map(|stream| stream.value.clone()).collect();
+    let job = Job { name: file.name.clone(), stages, produced, checkpoint: file.checkpoint.clone(), limits: file.limits.clone() };
     job.check().map_err(|invalid| misplaced(file, &invalid))?;
     Ok(Deployed { job, components })
 }
@@ -59,9 +60,10 @@ fn instances_max(file: &JobFile) -> u32 {
     tasks.fold(INSTANCES_SPARE, u32::saturating_add)
 }
 
-/// Partitions of a stream; 1 if no stage writes it, which `Job::check` finds.
+/// Partitions of a stream; 1 if nobody writes it, which `Job::check` finds.
 fn partitions_of(file: &JobFile, stream: &str) -> u32 {
-    let mut written = file.stages.iter().flat_map(StageFile::streams_written).filter(|(name, _)| name.as_str() == stream);
+    let produced = file.produced.iter().map(|stream| (&stream.value.name, stream.value.partitions));
+    let mut written = file.stages.iter().flat_map(StageFile::streams_written).chain(produced).filter(|(name, _)| name.as_str() == stream);
     written.next().map_or(1, |(_, partitions)| partitions)
 }
 
@@ -129,6 +131,11 @@ fn names<'n>(names: impl Iterator<Item = &'n PortName>) -> String {
 
 /// What stages do wrong together, at the stage that it is about where there is one.
 fn misplaced(file: &JobFile, invalid: &InvalidJob) -> Failure {
+    if let InvalidJob::NotRead(stream) = invalid
+        && let Some(declared) = file.produced.iter().find(|declared| declared.value.name.as_str() == stream)
+    {
+        return Failure::refused(declared.error(&file.file, Problem::Conflict(invalid.to_string())));
+    }
     let stage = match invalid {
         InvalidJob::StageTwice(stage)
         | InvalidJob::NoInput(stage)
@@ -137,7 +144,7 @@ fn misplaced(file: &JobFile, invalid: &InvalidJob) -> Failure {
             // Of two with one name the second is the one too many.
             file.stages.iter().rfind(|known| known.name.value.as_str() == stage)
         }
-        InvalidJob::WrittenTwice(_) | InvalidJob::Cycle(_) => None,
+        InvalidJob::WrittenTwice(_) | InvalidJob::NotRead(_) | InvalidJob::Cycle(_) => None,
     };
     match stage {
         Some(stage) => Failure::refused(stage.name.error(&file.file, Problem::Conflict(invalid.to_string()))),

@@ -6,6 +6,7 @@ mod fields;
 mod keys;
 mod paths;
 pub(crate) mod place;
+mod produced;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use gregor_model::job::CheckpointSettings;
+use gregor_model::job::{CheckpointSettings, Produced};
 use gregor_model::limits::Limits;
 use gregor_model::names::JobName;
 use toml::de::DeTable;
@@ -34,6 +35,8 @@ pub(crate) struct JobFile {
     pub(crate) name: JobName,
     /// Its stages.
     pub(crate) stages: Vec<StageFile>,
+    /// Streams of records from outside.
+    pub(crate) produced: Vec<At<Produced>>,
     /// `[checkpoint]`.
     pub(crate) checkpoint: CheckpointSettings,
     /// `[limits]`.
@@ -83,6 +86,7 @@ pub(crate) fn parse(text: Text<'_>, folder: &Path) -> Result<JobFile, JobFileErr
         folder: folder.to_path_buf(),
         name: name.value,
         stages,
+        produced: produced::read_all(text, &root)?,
         checkpoint: read_checkpoint(around, &root)?,
         limits: read_limits(&root)?,
     })

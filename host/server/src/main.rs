@@ -98,6 +98,7 @@ fn execute_on_streams(command: StreamCommand, style: Style) -> Result<Exit, Fail
     match command {
         StreamCommand::List(args) => streams::list(&args, style),
         StreamCommand::Consume(args) => streams::consume(&args, style),
+        StreamCommand::Produce(args) => streams::produce(args, style),
     }
 }
 

@@ -83,6 +83,12 @@ pub(crate) fn finished(summary: &Summary) -> String {
     format!("finished checkpoint={} records={}\n{}", number(summary.checkpoint), summary.records, figures(summary))
 }
 
+/// What is said when a job that was to run until it is idle is.
+pub(crate) fn idle(summary: &Summary) -> String {
+    let (line, figures) = (format!("idle checkpoint={} records={}", number(summary.checkpoint), summary.records), figures(summary));
+    format!("{line}\n{figures}\nall that there is was worked off; the same command goes on with what comes")
+}
+
 /// What is said when a job stopped before its end.
 pub(crate) fn stopped(summary: &Summary) -> String {
     let line = format!("stopped checkpoint={} records={}", number(summary.checkpoint), summary.records);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use gregor_model::names::CheckpointNumber;
 use gregor_runtime::Returned;
-use gregor_runtime::setup::LostOutputs;
+use gregor_runtime::setup::{LostOutputs, Until};
 use serde::Serialize;
 
 use crate::cli::{self, Fault, JobArgs, NamedArgs, RestoreArgs};
@@ -59,6 +59,7 @@ fn restore(args: &JobArgs, (number, fault): (CheckpointNumber, Option<Fault>), s
         steps: Arc::new(Faults::new(fault)),
         workers: cli::workers_default().get(),
         lost_outputs: LostOutputs::Refuse,
+        until: Until::Finished,
     };
     let wired = wiring::wire(deployed, choices)?;
     let Returned { to, checkpoint } = gregor_runtime::go_back(&wired.setup, number).map_err(run::from_runtime)?;

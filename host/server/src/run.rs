@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
-use gregor_runtime::setup::{Command, LostOutputs, Outcome, RunError, Setup};
+use gregor_runtime::setup::{Command, LostOutputs, Outcome, RunError, Setup, Until};
 use rustix::process::{Resource, Rlimit};
 
 use crate::cli::{self, RunArgs};
@@ -58,6 +58,7 @@ fn in_hearing(
         steps: faults,
         workers: args.workers.unwrap_or_else(cli::workers_default).get(),
         lost_outputs: if args.outputs_consumed { LostOutputs::Consumed } else { LostOutputs::Refuse },
+        until: if args.until_idle { Until::Idle } else { Until::Finished },
     };
     let mut wired = wiring::wire(deployed, choices)?;
     // Until here a signal ends the process at once, though ZooKeeper may be out of reach: nothing is claimed yet.
@@ -93,6 +94,10 @@ fn end(outcome: Result<Outcome, RunError>, signal: Option<Exit>) -> Result<Exit,
         Ok(Outcome::AlreadyFinished(summary)) => {
             output::tell(&progress::already_finished(&summary));
             Ok(Exit::Done)
+        }
+        Ok(Outcome::Idle(summary)) => {
+            output::tell(&progress::idle(&summary));
+            Ok(signal.unwrap_or(Exit::Done))
         }
         Ok(Outcome::Stopped(summary)) => {
             output::tell(&progress::stopped(&summary));
@@ -138,6 +143,8 @@ mod tests {
             (Ok(Outcome::AlreadyFinished(summary())), None, 0),
             (Ok(Outcome::Stopped(summary())), Some(Exit::Interrupted), 130),
             (Ok(Outcome::Stopped(summary())), Some(Exit::Terminated), 143),
+            (Ok(Outcome::Idle(summary())), None, 0),
+            (Ok(Outcome::Idle(summary())), Some(Exit::Terminated), 143),
             (Ok(Outcome::StoppedUnread), Some(Exit::Terminated), 143),
             (Err(RunError::Failed("x".to_owned())), None, 1),
             (Err(RunError::Refused("x".to_owned())), None, 2),

@@ -1,6 +1,9 @@
-//! `gregor stream list|consume`: the streams of a job and the confirmed records on them, read without the lock, beside a running job too. Refuses to
-//! show a record that is in no confirmed checkpoint, and to take for damage what was deleted because nobody needs it any more.
+//! `gregor stream list|consume|produce`: the streams of a job and the confirmed records on them, read without the lock, beside a running job too; and
+//! records from outside, put there while the job does not run. Refuses to show a record that is in no confirmed checkpoint, and to take for damage
+//! what was deleted because nobody needs it any more.
 
+mod incoming;
+mod produce;
 mod record;
 mod retained;
 
@@ -18,6 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::job_file::{self, JobFile};
 use crate::output::{self, Lines, Reader, Style};
 use crate::wiring::{self, wait};
+pub(crate) use produce::produce;
 use retained::{Retained, Standing};
 
 /// A stream in a list: the form is a stable surface.
@@ -25,9 +29,9 @@ use retained::{Retained, Standing};
 #[serde(rename_all = "kebab-case")]
 struct Entry {
     name: String,
-    /// The stage that writes it; none where the job file has no such stage any more.
+    /// The stage that writes it; none where the job file has no such stage any more, and where records come from outside.
     writer: Option<String>,
-    /// `output`, or `dead-letters`: records that the writer did not take.
+    /// `output`, `dead-letters`: records that the writer did not take, or `outside`: records from `stream produce`.
     content: &'static str,
     /// The stages that read it.
     readers: Vec<String>,
@@ -204,12 +208,18 @@ impl Entry {
     fn new(file: &JobFile, stream: &StreamRecord, (retained, bytes): (Vec<Retained>, u64)) -> Self {
         let writer = file.stages.iter().find(|stage| stage.streams_written().any(|(name, _)| *name == stream.name));
         let is_dead = |on_error: &OnError| matches!(on_error, OnError::DeadLetter { stream: dead, .. } if *dead == stream.name);
+        let is_outside = file.produced.iter().any(|declared| declared.value.name == stream.name);
+        let content = match writer {
+            Some(stage) if is_dead(&stage.on_error) => "dead-letters",
+            None if is_outside => "outside",
+            Some(_) | None => "output",
+        };
         let reads = |source: &Source| matches!(source, Source::Stream { name } if *name == stream.name);
         let readers = file.stages.iter().filter(|stage| stage.inputs.value.iter().any(|(_, source)| reads(source)));
         Self {
             name: stream.name.to_string(),
             writer: writer.map(|stage| stage.name.value.to_string()),
-            content: if writer.is_some_and(|stage| is_dead(&stage.on_error)) { "dead-letters" } else { "output" },
+            content,
             readers: readers.map(|stage| stage.name.value.to_string()).collect(),
             partitions: stream.partitions,
             records: retained.iter().map(|partition| partition.next).fold(0, u64::saturating_add),

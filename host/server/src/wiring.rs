@@ -20,7 +20,7 @@ use gregor_model::keys::JobKeys;
 use gregor_model::names::{Boot, HostId, Incarnation, JobName};
 use gregor_model::register::Register;
 use gregor_model::steps::{Steps, Unobserved};
-use gregor_runtime::setup::{LostOutputs, Setup};
+use gregor_runtime::setup::{LostOutputs, Setup, Until};
 use gregor_runtime::stand_ins::StandIns;
 
 use crate::cli::{CoordinatorChoice, JobArgs};
@@ -49,6 +49,8 @@ pub(crate) struct Choices {
     pub(crate) workers: usize,
     /// What becomes of lost output files.
     pub(crate) lost_outputs: LostOutputs,
+    /// When the job ends.
+    pub(crate) until: Until,
 }
 
 /// Who decides checkpoints, with what it takes to reach them.
@@ -177,6 +179,7 @@ pub(crate) fn wire(deployed: Deployed, choices: Choices) -> Result<Wired, Failur
         fresh: Incarnation(rand::random()),
         workers: choices.workers,
         lost_outputs: choices.lost_outputs,
+        until: choices.until,
         stand_ins: StandIns::default(),
     };
     Ok(Wired { setup, data })

@@ -27,6 +27,7 @@ pub use block::{decode_run, encode_block};
 pub use error::{BlockError, OutputError, SinkError, SourceError};
 pub use file_sink::{Observed, OutputFolder};
 pub use file_source::{Fetched, FileBatch, FileSource, PassedOver, Raw, Reading, SourceStart};
+pub use format::{KeyAndValue, record_of_line};
 pub use glob::takes;
 pub use gregor_model::recovery::OnDisk;
 pub use input_folder::InputFolder;

@@ -1,4 +1,4 @@
-//! Streams of dead letters among the streams of a job, and what may become of them when a job goes on.
+//! Streams of dead letters, and of records from outside, among the streams of a job, and what may become of them when a job goes on.
 
 use super::*;
 
@@ -30,17 +30,18 @@ fn stage(name: &str, reads: &str, on_error: OnError) -> Stage {
 
 fn job(stages: Vec<Stage>) -> Job {
     let name = JobName::new("j").unwrap();
-    Job { name, stages, checkpoint: CheckpointSettings::default(), limits: Limits::default() }
+    Job { name, stages, produced: Vec::new(), checkpoint: CheckpointSettings::default(), limits: Limits::default() }
 }
 
 #[test]
 fn dead_letters_are_a_stream_of_their_stage() {
     let job = job(vec![stage("a", "files", dead("dead")), stage("b", "dead", OnError::Stop)]);
     assert_eq!(job.check(), Ok(()));
-    assert_eq!(job.writer_of(&stream("dead")), Some((0, 8)));
+    assert_eq!(job.writer_of(&stream("dead")), Some((Writer::Stage(0), 8)));
     assert_eq!(job.tasks(&BTreeMap::from([((0, 0), 3)])), Ok(vec![3, 8]));
-    let names: Vec<(u16, &str)> = job.streams().map(|(stage, name, _)| (stage, name.as_str())).collect();
-    assert_eq!(names, [(0, "of-a"), (0, "dead"), (1, "of-b")]);
+    let names: Vec<(Writer, &str)> = job.streams().map(|(writer, name, _)| (writer, name.as_str())).collect();
+    let expected = [(0, "of-a"), (0, "dead"), (1, "of-b")].map(|(stage, name)| (Writer::Stage(stage), name));
+    assert_eq!(names, expected);
 }
 
 #[test]
@@ -69,6 +70,42 @@ fn a_job_that_goes_on_may_begin_or_give_up_dead_letters_unless_a_stage_reads_the
         let refused = read(policy).check().unwrap_err();
         assert!(matches!(&refused, InvalidJob::NotWritten { stage, stream, .. } if stage == "b" && stream == "dead"), "{refused}");
     }
+}
+
+fn produced(names: &[&str]) -> Vec<Produced> {
+    names.iter().map(|name| Produced { name: stream(name), partitions: 3 }).collect()
+}
+
+#[test]
+fn a_stream_of_records_from_outside_has_a_writer_of_its_own_and_partitions_like_any_other() {
+    let job = Job {
+        produced: produced(&["orders", "prices"]),
+        ..job(vec![stage("a", "prices", dead("d")), stage("b", "orders", OnError::Stop)])
+    };
+    assert_eq!(job.check(), Ok(()));
+    assert_eq!(job.tasks(&BTreeMap::new()), Ok(vec![3, 3]));
+    let writers = ["orders", "prices"].map(|name| match job.writer_of(&stream(name)) {
+        Some((Writer::Producer(task), 3)) => produced_by(task),
+        other => panic!("{name}: {other:?}"),
+    });
+    assert_eq!(writers, [Some(0), Some(1)]);
+    assert_eq!(job.stages.iter().map(|stage| job.is_outside(&stage.inputs[0].source)).collect::<Vec<_>>(), [true, true]);
+    assert!(!job.is_outside(&Source::Stream { name: stream("d") }) && job.is_outside(&stage("c", "files", OnError::Stop).inputs[0].source));
+    assert_eq!(produced_by(TaskId { stage: 999, partition: 0 }), None);
+}
+
+#[test]
+fn a_stream_of_records_from_outside_is_read_and_nobody_else_writes_it_and_it_stays_what_it_is() {
+    let reads = |streams: &[&str]| Job { produced: produced(streams), ..job(vec![stage("a", "orders", dead("d"))]) };
+    assert_eq!(reads(&["orders"]).check(), Ok(()));
+    assert_eq!(reads(&["orders", "more"]).check(), Err(InvalidJob::NotRead("more".to_owned())));
+    for twice in ["d", "of-a", "orders"] {
+        assert_eq!(reads(&["orders", twice]).check(), Err(InvalidJob::WrittenTwice(twice.to_owned())));
+    }
+    let changed = reads(&["orders"]).changed_since(&reads(&[])).map(|changed| changed.what);
+    assert_eq!(changed.as_deref(), Some("the list of [[stream]]"));
+    // What was stored before there were such streams reads back as it was.
+    assert!(!serde_json::to_string(&reads(&[])).unwrap().contains("produced"));
 }
 
 #[test]

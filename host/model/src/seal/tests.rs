@@ -37,13 +37,18 @@ fn group() -> SavedGroup {
         footer_at: FooterAt { offset: 17, length: 50, sha256: digest },
         footer: Footer { boot: Boot(1), deltas: vec![], runs: vec![at] },
     };
-    SavedGroup { part: Some(part), segments: vec![SavedSegment { hash: header.hash(), header, deltas: vec![] }] }
+    SavedGroup { parts: vec![part], segments: vec![SavedSegment { hash: header.hash(), header, deltas: vec![] }] }
 }
 
 #[test]
 fn an_offer_that_came_twice_before_its_number_was_decided_is_taken_once() {
-    let job =
-        Job { name: JobName::new("j").unwrap(), stages: vec![], checkpoint: CheckpointSettings::default(), limits: Limits::default() };
+    let job = Job {
+        name: JobName::new("j").unwrap(),
+        stages: vec![],
+        produced: vec![],
+        checkpoint: CheckpointSettings::default(),
+        limits: Limits::default(),
+    };
     let sealing = Sealing {
         number: CheckpointNumber(1),
         incarnation: Incarnation(1),

@@ -163,8 +163,13 @@ pub(crate) fn spec() -> Spec {
         stage("split", files, Sink::Stream { name: words(), partitions: 2 }),
         stage("count", Source::Stream { name: words() }, Sink::File { folder: "/out".to_owned(), format: Format::Tsv }),
     ];
-    let job =
-        Job { name: JobName::new("wordcount").unwrap(), stages, checkpoint: CheckpointSettings::default(), limits: Limits::default() };
+    let job = Job {
+        name: JobName::new("wordcount").unwrap(),
+        stages,
+        produced: Vec::new(),
+        checkpoint: CheckpointSettings::default(),
+        limits: Limits::default(),
+    };
     Spec { job, plans: vec![PlanRef { stage: 0, input: 0, object: object("plans/1") }] }
 }
 

@@ -218,6 +218,7 @@ fn job(stream: &StreamName, store: &StoreName, keep: u32) -> Job {
             stage("first", file, to, vec![]),
             stage("second", from, folder, vec![Store { name: store.clone(), schema_version: 1 }]),
         ],
+        produced: vec![],
         checkpoint: settings,
         limits: Limits::default(),
     };

@@ -326,7 +326,7 @@ impl World {
         for page in manifest.full.iter().flat_map(Full::objects) {
             leader.in_flight.remove(&page.key);
         }
-        for part in groups.iter().filter_map(|group| group.part.as_ref()) {
+        for part in groups.iter().flat_map(|group| &group.parts) {
             leader.in_flight.remove(&part.object.key);
         }
         leader.latest = Some(ManifestRef { number, object });

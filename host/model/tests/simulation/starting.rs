@@ -372,7 +372,7 @@ impl World {
         stream.incarnation = Incarnation(stream.incarnation.0 + 1 + u128::from(self.random.next()));
         let stood = old.tasks.values().filter_map(|known| match known.header.inputs[0].position {
             Position::Stream { incarnation, .. } => Some(incarnation),
-            Position::File { .. } => None,
+            Position::File { .. } | Position::Outside { .. } => None,
         });
         stream.ancestors = stood.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
     }

@@ -192,7 +192,7 @@ impl World {
             let content = Content::Part { footer: footer.clone(), deltas, runs: lists };
             (Some(saved_part(&object, footer)), Some((object, Rc::new(content))))
         };
-        leader.saving.push(Saving { object, then: Then::Offer(SavedGroup { part, segments }), failures: 0 });
+        leader.saving.push(Saving { object, then: Then::Offer(SavedGroup { parts: part.into_iter().collect(), segments }), failures: 0 });
     }
 
     /// The next part of a process, known to be on its way.

@@ -414,5 +414,6 @@ pub(crate) fn invariant_8_a_slow_task_stops_no_checkpoint(phase: &Phase, waited:
 pub(crate) fn position_of(position: &Position) -> u64 {
     match position {
         Position::File { offset, .. } | Position::Stream { offset, .. } => *offset,
+        Position::Outside { .. } => unreachable!("no job of the simulation takes records from outside"),
     }
 }

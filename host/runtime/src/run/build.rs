@@ -85,7 +85,7 @@ impl Plan<'_> {
                 };
                 let queue = Arc::new(InputQueue::new((built.queues.len(), task), feed));
                 built.queues.push(Arc::clone(&queue));
-                let origin = if matches!(input.source, Source::File { .. }) { Origin::Outside } else { Origin::Stream };
+                let origin = if self.setup.job.is_outside(&input.source) { Origin::Outside } else { Origin::Stream };
                 inputs.push(TaskInput { queue, progress, origin, watch });
             }
             built.of_task.push(inputs);

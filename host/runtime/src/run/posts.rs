@@ -14,6 +14,7 @@ use crate::commit::Committer;
 use crate::event::Event;
 use crate::input::Inputs;
 use crate::keep::Keeper;
+use crate::parts::PartWriter;
 use crate::pauses::Histogram;
 use crate::save::Saver;
 use crate::task::Shared;
@@ -55,13 +56,17 @@ impl Plan<'_> {
 
     /// Who saves segments.
     fn saver(&self, events: &Sender<Event>) -> Saver {
-        Saver {
+        let parts = PartWriter {
             archive: Arc::clone(&self.setup.archive),
             io: self.io.handle().clone(),
             keys: self.started.keys.clone(),
             boot: self.setup.boot,
-            parts: Arc::new(AtomicU64::new(0)),
+            last: Arc::new(AtomicU64::new(0)),
             in_flight: self.in_flight.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        Saver {
+            parts,
             delta_folder: self.delta_folder.to_owned(),
             folders: Arc::clone(&self.started.folders),
             events: events.clone(),
@@ -71,21 +76,7 @@ impl Plan<'_> {
 
     /// Who commits.
     fn committer(&self, events: &Sender<Event>) -> Committer {
-        Committer {
-            archive: Arc::clone(&self.setup.archive),
-            coordinator: Arc::clone(&self.setup.coordinator),
-            io: self.io.handle().clone(),
-            keys: self.started.keys.clone(),
-            term: self.started.register.term,
-            whose: (self.started.register.incarnation, self.started.register.attempt),
-            keep: self.setup.job.checkpoint.keep,
-            folders: Arc::clone(&self.started.folders),
-            full: self.started.full.clone(),
-            sealed: None,
-            in_flight: self.in_flight.clone(),
-            events: events.clone(),
-            shutdown: self.shutdown.clone(),
-        }
+        Committer::new((self.setup, self.started), self.io.handle(), (self.in_flight.clone(), events.clone(), self.shutdown.clone()))
     }
 
     /// Who keeps chains short.
@@ -95,7 +86,7 @@ impl Plan<'_> {
             io: self.io.handle().clone(),
             keys: self.started.keys.clone(),
             boot: self.setup.boot,
-            parts: Arc::clone(&saver.parts),
+            parts: Arc::clone(&saver.parts.last),
             files: AtomicU64::new(0),
             in_flight: self.in_flight.clone(),
             backend: backend.clone(),

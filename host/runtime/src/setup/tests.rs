@@ -16,7 +16,13 @@ use super::*;
 pub(crate) fn without_stages(folder: &Path, workers: usize) -> Setup {
     let name = JobName::new("threads").unwrap();
     Setup {
-        job: Job { name: name.clone(), stages: Vec::new(), checkpoint: CheckpointSettings::default(), limits: Limits::default() },
+        job: Job {
+            name: name.clone(),
+            stages: Vec::new(),
+            produced: Vec::new(),
+            checkpoint: CheckpointSettings::default(),
+            limits: Limits::default(),
+        },
         components: Vec::new(),
         state_folder: folder.join("state"),
         archive: Arc::new(LocalStore::open(&folder.join("archive"), Arc::new(Unobserved)).unwrap()),
@@ -26,6 +32,7 @@ pub(crate) fn without_stages(folder: &Path, workers: usize) -> Setup {
         fresh: Incarnation(7),
         workers,
         lost_outputs: LostOutputs::Refuse,
+        until: Until::Finished,
         stand_ins: StandIns::default(),
     }
 }

@@ -178,7 +178,8 @@ impl Supervisor {
         self.decided()?;
         let (progress, covered) = (self.progress(), Standing::of(&self.parts.job, &self.parts.history).records);
         self.report(Report::Confirmed { checkpoint: number, took, bytes, covered, progress });
-        self.complete()
+        self.complete()?;
+        self.stop_if_idle()
     }
 
     /// What a confirmed manifest names is reachable from now on, or it was given up.
@@ -188,7 +189,7 @@ impl Supervisor {
         let pages = manifest.full.iter().flat_map(|full| full.objects());
         pages.for_each(|page| in_flight.remove(&page.key));
         // Also of segments that the manifest has not taken: their attempt was replaced.
-        let parts = groups.iter().filter_map(|saved| saved.group.part.as_ref());
+        let parts = groups.iter().flat_map(|saved| &saved.group.parts);
         parts.for_each(|part| in_flight.remove(&part.object.key));
     }
 
@@ -235,8 +236,8 @@ pub(super) fn patience_left(phase: &Phase, waited: Duration, patience: Patience)
 
 /// Remembers where the bytes of a group's runs are, by part and place.
 fn remember(saved: &Saved, memory: &mut BTreeMap<(String, u64), Bytes>) {
-    let Some(part) = &saved.group.part else { return };
-    for (at, bytes) in part.footer.runs.iter().zip(&saved.runs) {
+    let runs = saved.group.parts.iter().flat_map(|part| part.footer.runs.iter().map(move |at| (part, at)));
+    for ((part, at), bytes) in runs.zip(&saved.runs) {
         memory.insert((part.object.key.clone(), at.offset), bytes.clone());
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use gregor_model::manifest::Manifest;
 
-use super::Supervisor;
+use super::{Ended, Parts, Supervisor};
 use crate::commit::Order;
 use crate::ready::Urgency;
-use crate::setup::{Command, RunError};
+use crate::setup::{Command, RunError, Until};
 
 /// Whether `_SUCCESS` is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,17 @@ impl Supervisor {
         if self.stopping == Stopping::No { self.stop(Command::Stop) } else { Ok(()) }
     }
 
+    /// Stops a job that was to run until it is idle, once it is.
+    pub(super) fn stop_if_idle(&mut self) -> Result<(), RunError> {
+        let Parts { until, history, job, tasks, .. } = &self.parts;
+        let idle = *until == Until::Idle && self.stopping == Stopping::No && history.is_caught_up(job, tasks);
+        if idle {
+            self.stop(Command::Stop)?;
+            self.stops_as = Ended::Idle;
+        }
+        Ok(())
+    }
+
     /// Closes the inputs of all tasks, and says until when the job may take to end.
     pub(super) fn stop(&mut self, command: Command) -> Result<(), RunError> {
         let now = self.parts.clock.now();
@@ -80,6 +91,7 @@ impl Supervisor {
             Command::StopNow => now,
         };
         self.stopping = Stopping::Until(until);
+        self.stops_as = Ended::Stopped;
         for (index, cell) in self.parts.cells.iter().enumerate() {
             cell.order(|orders| orders.close = true);
             self.parts.ready.wake(index, Urgency::First);

@@ -39,7 +39,8 @@ impl Supervisor {
             return Some(Ended::Finished);
         }
         let Stopping::Until(until) = self.stopping else { return None };
-        (self.is_settled() || self.parts.clock.now() >= until).then_some(Ended::Stopped)
+        let ended = if self.is_settled() { Some(self.stops_as) } else { None };
+        ended.or_else(|| (self.parts.clock.now() >= until).then_some(Ended::Stopped))
     }
 
     /// Whether all that was done is confirmed, and nothing is under way.

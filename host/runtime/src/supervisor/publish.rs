@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use gregor_model::job::Writer;
 use gregor_model::names::StreamName;
 use gregor_model::seal::PublishedRun;
 use gregor_model::segment::Position;
@@ -65,7 +66,7 @@ impl Supervisor {
                     let input = self.parts.history.tasks.get(&cell.id)?.header.inputs.get(reader.input)?;
                     match input.position {
                         Position::Stream { offset, .. } => Some(offset),
-                        Position::File { .. } => None,
+                        Position::File { .. } | Position::Outside { .. } => None,
                     }
                 });
                 while reader.backlog.front().is_some_and(|&(end, _)| position.is_some_and(|position| end <= position)) {
@@ -79,11 +80,16 @@ impl Supervisor {
             .parts
             .job
             .streams()
-            .filter(|(stage, name, _)| {
+            .filter_map(|(writer, name, _)| match writer {
+                Writer::Stage(stage) => Some((stage, name)),
+                // Who produces from outside has left before a reader runs.
+                Writer::Producer(_) => None,
+            })
+            .filter(|(stage, name)| {
                 let writers = self.parts.tasks.get(usize::from(*stage)).copied().unwrap_or(1);
                 lag.get(name).is_some_and(|&bytes| bytes > most.saturating_mul(u64::from(writers)))
             })
-            .map(|(stage, _, _)| stage)
+            .map(|(stage, _)| stage)
             .collect();
         for (index, cell) in self.parts.cells.iter().enumerate() {
             let hold = held.contains(&cell.id.stage);

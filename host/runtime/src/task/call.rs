@@ -234,7 +234,7 @@ impl Task {
         let after = match (columns.offsets.get(range.end), &batch.after) {
             (Some(&offset), Position::File { plan, split, .. }) => Position::File { plan: *plan, split: *split, offset },
             (Some(&offset), Position::Stream { incarnation, .. }) => Position::Stream { incarnation: *incarnation, offset },
-            (None, after) => after.clone(),
+            (None, after) | (Some(_), after @ Position::Outside { .. }) => after.clone(),
         };
         // Of a stream, the bytes of a batch count when all of it is worked off.
         let bytes = if range.end == columns.len() { batch.bytes } else { 0 };

@@ -37,7 +37,7 @@ impl Pieces {
 pub(super) fn of_batch(identity: &Identity, (input, after): (usize, &Position), first_offset: u64) -> [u8; 32] {
     let split = match after {
         Position::File { split, .. } => Some(*split),
-        Position::Stream { .. } => None,
+        Position::Stream { .. } | Position::Outside { .. } => None,
     };
     seed(identity, &format!("batch {input} {split:?} {first_offset}"))
 }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow};
 use crossbeam_channel::{Receiver, bounded};
 use gregor_guest::Cache;
 use gregor_model::steps::Unobserved;
-use gregor_runtime::setup::{LostOutputs, Outcome, Report, Summary};
+use gregor_runtime::setup::{LostOutputs, Outcome, Report, Summary, Until};
 use gregor_runtime::stand_ins::StandIns;
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +127,7 @@ impl<'a> Run<'a> {
         let peak_memory_bytes = peak_memory();
         drop(wired.data);
         let summary = match outcome.map_err(from_runtime)? {
-            Outcome::Finished(summary) | Outcome::Stopped(summary) => summary,
+            Outcome::Finished(summary) | Outcome::Stopped(summary) | Outcome::Idle(summary) => summary,
             Outcome::AlreadyFinished(_) | Outcome::StoppedUnread => return Err(Failure::failed(anyhow!("the job did nothing"))),
         };
         let windows = self.windows(&feed, (end, summary.records))?;
@@ -168,6 +168,7 @@ impl<'a> Run<'a> {
             steps: Arc::new(Unobserved),
             workers: self.args.case.workers(),
             lost_outputs: LostOutputs::Refuse,
+            until: Until::Finished,
         };
         wiring::wire(deployed, choices)
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use gregor_archive::{ArchiveError, Store, read_footer};
+use gregor_model::job::produced_by;
 use gregor_model::manifest::{BaseEntry, Full, Manifest, MergeEntry, PageRef, PartEntry, Release, SegmentEntry, Times};
 use gregor_model::names::TaskId;
 use gregor_model::seal::origin_of;
@@ -14,6 +15,15 @@ use super::{Entry, Found, rfc3339};
 use crate::exit::Failure;
 use crate::output;
 use crate::wiring;
+
+/// What a job's tasks are called after.
+#[derive(Debug, Default)]
+pub(super) struct Names<'a> {
+    /// The names of its stages, in the order of the job file.
+    pub(super) stages: Vec<&'a str>,
+    /// The names of its streams of records from outside, likewise.
+    pub(super) produced: Vec<&'a str>,
+}
 
 /// What a segment takes in the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -117,17 +127,17 @@ impl<'f> Shown<'f> {
     }
 }
 
-/// A checkpoint for people; `stages` are the names of the job file's stages, in its order.
-pub(super) fn text(found: &Found, stages: &[&str]) -> String {
+/// A checkpoint for people; `names` are those of its tasks.
+pub(super) fn text(found: &Found, names: &Names<'_>) -> String {
     let manifest = &found.manifest;
     let mut text = output::table(&head(found));
-    text.push_str(&section("segments", &segments(found, stages)));
-    text.push_str(&section("positions", &positions(manifest, stages)));
-    text.push_str(&section("bases", &bases(manifest, stages)));
-    text.push_str(&section("merged deltas", &merges(manifest, stages)));
+    text.push_str(&section("segments", &segments(found, names)));
+    text.push_str(&section("positions", &positions(manifest, names)));
+    text.push_str(&section("bases", &bases(manifest, names)));
+    text.push_str(&section("merged deltas", &merges(manifest, names)));
     text.push_str(&section("parts", &parts(manifest)));
-    text.push_str(&section("releases", &releases(manifest, stages)));
-    let left_out: Vec<Vec<String>> = manifest.left_out.iter().map(|task| vec![task_name(*task, stages)]).collect();
+    text.push_str(&section("releases", &releases(manifest, names)));
+    let left_out: Vec<Vec<String>> = manifest.left_out.iter().map(|task| vec![task_name(*task, names)]).collect();
     text.push_str(&section("left out", &with_heading(&["TASK"], left_out)));
     text
 }
@@ -163,11 +173,11 @@ fn with_heading(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -
     std::iter::once(heading.iter().map(|&name| name.to_owned()).collect()).chain(rows).collect()
 }
 
-fn segments(found: &Found, stages: &[&str]) -> Vec<Vec<String>> {
+fn segments(found: &Found, names: &Names<'_>) -> Vec<Vec<String>> {
     let rows = found.manifest.segments.iter().zip(&found.sizes).map(|(segment, size)| {
         let header = &segment.header;
         vec![
-            task_name(header.task, stages),
+            task_name(header.task, names),
             header.attempt.to_string(),
             header.sequence.to_string(),
             if header.ended() { "yes" } else { "no" }.to_owned(),
@@ -189,28 +199,28 @@ fn keys_of(delta: &[DeltaHeader]) -> u64 {
     delta.iter().filter(|delta| delta.content.is_changes()).map(|delta| delta.entries).fold(0, u64::saturating_add)
 }
 
-fn bases(manifest: &Manifest, stages: &[&str]) -> Vec<Vec<String>> {
+fn bases(manifest: &Manifest, names: &Names<'_>) -> Vec<Vec<String>> {
     let rows = manifest.bases.iter().map(|entry| {
         let base = &entry.base;
         let (files, bytes) = (base.files.len().to_string(), base.bytes().to_string());
-        vec![task_name(entry.task, stages), rfc3339(base.created_at_ms), files, bytes, base.segment.to_string()]
+        vec![task_name(entry.task, names), rfc3339(base.created_at_ms), files, bytes, base.segment.to_string()]
     });
     with_heading(&["TASK", "CREATED AT", "FILES", "BYTES", "UP TO SEGMENT"], rows)
 }
 
-fn merges(manifest: &Manifest, stages: &[&str]) -> Vec<Vec<String>> {
+fn merges(manifest: &Manifest, names: &Names<'_>) -> Vec<Vec<String>> {
     let rows = manifest.merges.iter().map(|entry| {
         let bytes = entry.delta.iter().map(|delta| delta.length).fold(0, u64::saturating_add);
         let keys = keys_of(&entry.delta).to_string();
-        vec![task_name(entry.task, stages), keys, bytes.to_string(), entry.first.to_string(), entry.last.to_string()]
+        vec![task_name(entry.task, names), keys, bytes.to_string(), entry.first.to_string(), entry.last.to_string()]
     });
     with_heading(&["TASK", "KEYS CHANGED", "BYTES", "FIRST SEGMENT", "LAST SEGMENT"], rows)
 }
 
-fn positions(manifest: &Manifest, stages: &[&str]) -> Vec<Vec<String>> {
+fn positions(manifest: &Manifest, names: &Names<'_>) -> Vec<Vec<String>> {
     let rows = manifest.segments.iter().flat_map(|segment| {
         let inputs = (0_u32..).zip(&segment.header.inputs);
-        inputs.map(|(index, input)| position_row(task_name(segment.header.task, stages), (index, input)))
+        inputs.map(|(index, input)| position_row(task_name(segment.header.task, names), (index, input)))
     });
     with_heading(&["TASK", "INPUT", "POSITION", "END", "RECORDS", "BYTES"], rows)
 }
@@ -219,6 +229,7 @@ fn position_row(task: String, (index, input): (u32, &InputProgress)) -> Vec<Stri
     let position = match &input.position {
         Position::File { split, offset, .. } => format!("split {split}, byte {offset}"),
         Position::Stream { offset, .. } => format!("offset {offset}"),
+        Position::Outside { id } => id.as_ref().map_or_else(|| "outside".to_owned(), |id| format!("outside, id {id}")),
     };
     let end = match input.on_end {
         OnEnd::Open => "open",
@@ -236,18 +247,20 @@ fn parts(manifest: &Manifest) -> Vec<Vec<String>> {
     with_heading(&["BYTES", "PARTITIONS", "RECORDS", "KEY"], rows)
 }
 
-fn releases(manifest: &Manifest, stages: &[&str]) -> Vec<Vec<String>> {
+fn releases(manifest: &Manifest, names: &Names<'_>) -> Vec<Vec<String>> {
     let rows = manifest.releases.iter().map(|release| {
-        let task = task_name(release.task, stages);
+        let task = task_name(release.task, names);
         vec![task, release.output.to_string(), output::harmless(&release.name), release.length.to_string(), release.sha256.to_string()]
     });
     with_heading(&["TASK", "OUTPUT", "FILE", "BYTES", "SHA256"], rows)
 }
 
-/// A task by its stage's name; by its index where the job file has changed since.
-fn task_name(task: TaskId, stages: &[&str]) -> String {
-    match stages.get(usize::from(task.stage)) {
-        Some(stage) => format!("{stage}/{}", task.partition),
-        None => task.to_string(),
+/// A task by its stage's name, or by the stream that it puts records from outside on; by its index where the job file has changed since.
+fn task_name(task: TaskId, names: &Names<'_>) -> String {
+    let produced = produced_by(task).and_then(|index| names.produced.get(index));
+    match (names.stages.get(usize::from(task.stage)), produced) {
+        (Some(stage), _) => format!("{stage}/{}", task.partition),
+        (None, Some(stream)) => format!("stream://{stream}"),
+        (None, None) => task.to_string(),
     }
 }

@@ -180,7 +180,7 @@ fn a_checkpoint_is_shown_also_when_coordination_forgot_it() {
     assert_eq!(latest.entry.number, 3);
     let first =
         wait(find(&register, &archive, Some(CheckpointNumber(1)))).unwrap().unwrap_or_else(|failure| panic!("{}", failure.message()));
-    let text = shown::text(&first, &["split", "count"]);
+    let text = shown::text(&first, &shown::Names { stages: vec!["split", "count"], produced: vec![] });
     for expected in [
         "checkpoint    1\n",
         "predecessor   none\n",
@@ -202,7 +202,7 @@ fn a_checkpoint_is_shown_also_when_coordination_forgot_it() {
     let size = serde_json::json!([{ "task": { "stage": 1, "partition": 3 }, "delta-bytes": 12, "run-bytes": 19 }]);
     assert_eq!((&json["sizes"], &json["times"]["save-ms"]), (&size, &serde_json::json!(30)));
     assert_eq!(json["bases"][0]["base"]["files"][1]["length"], 100);
-    let text = shown::text(&latest, &["split", "count"]);
+    let text = shown::text(&latest, &shown::Names { stages: vec!["split", "count"], produced: vec![] });
     assert!(
         text.contains(
             "\nbases\nTASK     CREATED AT                FILES  BYTES  UP TO SEGMENT\ncount/3  2026-11-22T10:00:00.123Z  2      1100   "
@@ -239,7 +239,11 @@ fn a_checkpoint_is_shown_when_its_runs_were_collected_and_not_when_a_footer_was_
     std::fs::remove_file(&path).unwrap();
     let found = wait(find(&register, &archive, None)).unwrap().unwrap_or_else(|failure| panic!("{}", failure.message()));
     assert_eq!(serde_json::to_value(&found.sizes).unwrap()[0]["run-bytes"], serde_json::Value::Null);
-    assert!(shown::text(&found, &[]).contains("12           7                   -  "), "{}", shown::text(&found, &[]));
+    assert!(
+        shown::text(&found, &shown::Names::default()).contains("12           7                   -  "),
+        "{}",
+        shown::text(&found, &shown::Names::default())
+    );
     std::fs::write(&path, [&bytes[..bytes.len() - 20], b"twenty bytes of else"].concat()).unwrap();
     match wait(find(&register, &archive, None)).unwrap() {
         Ok(_) => panic!("an altered footer was believed"),

@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
-use clap::{Args, Subcommand};
-use gregor_model::names::StreamName;
+use clap::{Args, Subcommand, ValueEnum};
+use gregor_model::names::{ProductionId, StreamName};
 
-use super::JobArgs;
+use super::{Fault, JobArgs};
 
 /// What can be asked of streams.
 #[derive(Debug, Subcommand)]
@@ -14,6 +14,51 @@ pub(crate) enum StreamCommand {
     List(JobArgs),
     /// Print the confirmed records of a stream, partition after partition, each in order
     Consume(ConsumeArgs),
+    /// Put the records that come on stdin on a stream that the job declares, all of them or none; the job must not run meanwhile
+    Produce(ProduceArgs),
+}
+
+/// Arguments of `stream produce`.
+#[derive(Debug, Args)]
+pub(crate) struct ProduceArgs {
+    /// The stream: its name, or stream://NAME
+    #[arg(value_name = "STREAM", value_parser = stream)]
+    pub(crate) stream: StreamName,
+    /// Which job, and where it lives.
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// How records stand on stdin: a value a line, key TAB value, a JSON document a line, or as `consume --output json` prints them
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) format: ProducedFormat,
+    /// The partition of all records [default: by key, and those without a key in turn]
+    #[arg(long, value_name = "P")]
+    pub(crate) partition: Option<u32>,
+    /// What these records are called: if the last ones on the stream were called so, they are there already, and nothing is done
+    #[arg(long, value_name = "ID", value_parser = production)]
+    pub(crate) id: Option<ProductionId>,
+    /// These are the last records of the stream: those who read it come to its end
+    #[arg(long)]
+    pub(crate) end: bool,
+    /// As of `run`
+    #[arg(long, hide = true, value_name = "KIND:N")]
+    pub(crate) fault: Option<Fault>,
+    /// Print the number of durable steps at the end
+    #[arg(long, hide = true)]
+    pub(crate) count_steps: bool,
+}
+
+/// How records stand on stdin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum ProducedFormat {
+    /// A value a line.
+    #[default]
+    Lines,
+    /// Key, TAB, value a line.
+    Tsv,
+    /// A JSON document a line.
+    JsonLines,
+    /// A record a line, as `consume --output json` prints it.
+    Records,
 }
 
 /// Arguments of `stream consume`.
@@ -55,6 +100,10 @@ impl FromStr for Begin {
             (_, Err(_)) => Err("expected an offset, such as 0, or beginning".to_owned()),
         }
     }
+}
+
+fn production(text: &str) -> Result<ProductionId, String> {
+    ProductionId::new(text).map_err(|error| error.to_string())
 }
 
 fn stream(text: &str) -> Result<StreamName, String> {

@@ -10,12 +10,27 @@ use super::amounts::Amount;
 use super::amounts::{Count, Permille, Setting, Size};
 
 /// Keys of the file itself.
-pub(crate) const ROOT: [&str; 12] =
-    ["name", "stage", "checkpoint", "state", "limits", "component", "inputs", "outputs", "config", "on-error", "retries", "dead-letter"];
+pub(crate) const ROOT: [&str; 13] = [
+    "name",
+    "stage",
+    "stream",
+    "checkpoint",
+    "state",
+    "limits",
+    "component",
+    "inputs",
+    "outputs",
+    "config",
+    "on-error",
+    "retries",
+    "dead-letter",
+];
 /// Keys that a job of one stage may write at the top level.
 pub(crate) const SHORT_FORM: [&str; 7] = ["component", "inputs", "outputs", "config", "on-error", "retries", "dead-letter"];
 /// Keys of a `[[stage]]`.
 pub(crate) const STAGE: [&str; 8] = ["name", "component", "inputs", "outputs", "config", "on-error", "retries", "dead-letter"];
+/// Keys of a `[[stream]]`.
+pub(crate) const STREAM: [&str; 2] = ["name", PARTITIONS.key];
 /// Keys of an input.
 pub(crate) const INPUT: [&str; 2] = ["from", "format"];
 /// Keys of an output.
@@ -44,6 +59,8 @@ pub(crate) const LIMITS: [&str; 7] =
 
 /// Most stages of one job: far more than anybody drew yet, and their indexes fit 16 bits.
 pub(crate) const STAGES_MAX: usize = 1000;
+/// Most streams of records from outside: each needs a stage that reads it.
+pub(crate) const PRODUCED_MAX: usize = STAGES_MAX;
 /// Most keys of a stage's `config`.
 pub(crate) const CONFIG_KEYS_MAX: usize = 1000;
 /// Bytes of a job file that are read; one that is longer is something else.

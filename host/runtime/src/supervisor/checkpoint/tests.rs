@@ -34,7 +34,7 @@ fn a_segment_that_a_manifest_has_left_out_is_not_taken_for_confirmed() {
     for SavedSegment { hash, header, .. } in [offer(0, 3), offer(1, 1)] {
         history.tasks.insert(header.task, TaskHistory { segment: hash, header, base: None, chain: Vec::new() });
     }
-    let check = |segments| check_taken(&history, (CheckpointNumber(9), &SavedGroup { part: None, segments }));
+    let check = |segments| check_taken(&history, (CheckpointNumber(9), &SavedGroup { parts: Vec::new(), segments }));
     assert_eq!(check(vec![offer(1, 1), offer(0, 3)]), Ok(()));
     for (left_out, task) in [(offer(0, 4), "0/0"), (offer(2, 1), "0/2")] {
         let error = check(vec![offer(1, 1), left_out.clone()]).unwrap_err().to_string();

@@ -1,0 +1,351 @@
+//! `gregor stream produce`: records from outside come onto a stream all together or not at all, whatever fails and whenever the process dies; and the
+//! job reads them as it reads any other. What is right is computed here from what was put in.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use gregor_model::partitioner::partition_of_key;
+use rand::Rng;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::dead_letters::consume;
+use crate::harness::lab::Lab;
+use crate::harness::{clock, corpus, jobs, output, seed};
+
+/// Records from outside, copied to `out`.
+const COPY: &str = r#"name = "copy"
+
+[[stream]]
+name = "orders"
+partitions = 3
+
+[[stage]]
+name = "write"
+component = "{plugins}/rust/identity.wasm"
+inputs = { in = { from = "stream://orders" } }
+outputs = { out = { to = "out", format = "tsv" } }
+"#;
+
+/// Steps of one production, at most.
+const STEPS_MAX: u64 = 300;
+/// Numbers beyond the last step that are tried before a test believes that there are no more.
+const BEYOND: u64 = 3;
+
+/// What stands on each partition of a stream: keys and values, in order.
+type Content = BTreeMap<u64, Vec<(Value, Value)>>;
+
+fn content(lab: &Lab, stream: &str) -> Content {
+    let mut content = Content::new();
+    for record in consume(lab, &[stream]) {
+        let of_partition = content.entry(record["partition"].as_u64().unwrap()).or_default();
+        assert_eq!(record["offset"].as_u64(), Some(of_partition.len() as u64), "{record}");
+        of_partition.push((record["key"].clone(), record["value"].clone()));
+    }
+    content
+}
+
+/// What a stream of three partitions holds after these records, with their keys.
+fn placed(records: &[(String, String)]) -> Content {
+    let mut placed = Content::new();
+    for (key, value) in records {
+        placed.entry(partition_of_key(key.as_bytes(), 3).into()).or_default().push((json!(key), json!(value)));
+    }
+    placed
+}
+
+fn tsv(records: &[(String, String)]) -> String {
+    records.iter().map(|(key, value)| format!("{key}\t{value}\n")).collect()
+}
+
+fn lines(records: &[(String, String)]) -> Vec<Vec<u8>> {
+    let mut lines: Vec<Vec<u8>> = records.iter().map(|(key, value)| format!("{key}\t{value}").into_bytes()).collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// Some records, none of which another call with another name gives.
+fn records(name: &str, count: usize) -> Vec<(String, String)> {
+    (0..count).map(|at| (format!("k{}", at * at % 31), format!("{name} {at}"))).collect()
+}
+
+#[test]
+fn what_is_produced_is_read_by_the_job_exactly_once_and_ends_when_it_is_said_to() {
+    let lab = Lab::with_job(COPY);
+    let first = records("first", 1_000);
+    lab.produce(&["orders", "--format", "tsv"], tsv(&first)).code(0);
+    assert_eq!(content(&lab, "orders"), placed(&first));
+    // Nobody has run the job yet: the stream is kept as it is for those who will read it.
+    lab.run(&["--until-idle"]).code(0).says("idle checkpoint=").says("records=1000");
+    assert_eq!(output::records(&lab.path("out")), lines(&first));
+    lab.run(&["--until-idle"]).code(0).says("records=1000");
+
+    let second = records("second", 10);
+    let told = lab.produce(&["stream://orders", "--format", "tsv", "--output", "json"], tsv(&second)).code(0).stdout;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["records"], &told["already-there"]), (&json!(10), &json!(false)), "{told}");
+    let all = [first, second].concat();
+    let shown = lab.gregor(&["checkpoint", "show", "job.toml", "--data", "data"]).code(0).stdout;
+    assert!(shown.contains("stream://orders") && shown.contains("outside"), "{shown}");
+    let ended = lab.run(&["--until-idle"]).code(0);
+    assert_eq!((ended.records("idle"), ended.resumed()), (Some(1_010), told["checkpoint"].as_u64()), "{}", ended.stderr);
+    assert_eq!(output::records(&lab.path("out")), lines(&all));
+    assert!(!lab.path("out/_SUCCESS").exists(), "more may come");
+
+    // The end alone, without a record.
+    lab.produce(&["orders", "--end"], "").code(0);
+    lab.produce(&["orders"], "late\n").code(2).says("stream orders was ended");
+    lab.run(&[]).code(0).says("finished checkpoint=").says("records=1010");
+    output::complete(&lab.path("out"));
+    assert_eq!(output::records(&lab.path("out")), lines(&all));
+    lab.produce(&["orders"], "late\n").code(2).says("it is finished");
+    lab.gregor(&["checkpoint", "verify", "job.toml", "--data", "data"]).code(0);
+}
+
+#[test]
+fn a_job_that_waits_for_records_rests_until_it_is_stopped() {
+    let lab = Lab::with_job(COPY);
+    let host = lab.start(&[]);
+    clock::wait("the job to run", || host.stderr().contains("checkpoint").then_some(()));
+    lab.produce(&["orders"], "a\n").code(2).says("in use");
+    host.signal(Signal::TERM);
+    assert_eq!(host.end().calm().code, Some(143));
+    lab.produce(&["orders"], "a\n").code(0);
+    lab.run(&["--until-idle"]).code(0).says("records=1");
+    assert_eq!(output::records(&lab.path("out")), [b"a"]);
+}
+
+#[test]
+fn records_without_a_key_come_onto_the_partitions_in_turn_and_go_on_where_the_last_ones_ended() {
+    let lab = Lab::with_job(COPY);
+    lab.produce(&["orders"], "0\n1\r\n\n3").code(0);
+    lab.produce(&["orders", "--format", "json-lines"], "{\"n\": 4}\n\n  \n5\n").code(0);
+    lab.produce(&["orders", "--partition", "2"], "6\n").code(0);
+    let value = |text: &str| (json!(null), json!(text));
+    let expected =
+        [(0, vec![value("0"), value("3")]), (1, vec![value("1"), value("{\"n\": 4}")]), (2, vec![value(""), value("5"), value("6")])];
+    assert_eq!(content(&lab, "orders"), Content::from(expected));
+}
+
+#[test]
+fn what_consume_prints_is_taken_as_it_is() {
+    let lab = Lab::with_job(COPY);
+    let cases = [
+        json!({ "key": "a", "value": "ü\u{0}\n", "timestamp": -5, "headers": [{ "name": "n", "value": "v" }, { "name-base64": "/w==", "value-base64": "AP8=" }] }),
+        json!({ "key-base64": "/w==", "value": null, "timestamp": 7, "headers": [] }),
+        json!({ "key": null, "value-base64": "gA==", "timestamp": 0, "headers": [] }),
+        json!({ "key": "", "value": "", "timestamp": 1_700_000_000_123_i64, "headers": [] }),
+    ];
+    let text: String = cases.iter().map(|case| format!("{case}\n")).collect();
+    lab.produce(&["orders", "--format", "records"], &text).code(0);
+    let printed = consume(&lab, &["orders"]);
+    let content = |record: &Value| {
+        let mut record = record.as_object().unwrap().clone();
+        ["stream", "partition", "offset"].iter().for_each(|place| drop(record.remove(*place)));
+        Value::Object(record)
+    };
+    let sorted = |records: &[Value]| {
+        let mut texts: Vec<String> = records.iter().map(|record| content(record).to_string()).collect();
+        texts.sort();
+        texts
+    };
+    assert_eq!(sorted(&printed), sorted(&cases));
+    // From one stream to another.
+    let other = Lab::with_job(COPY);
+    other.produce(&["orders", "--format", "records"], printed.iter().map(|record| format!("{record}\n")).collect::<String>()).code(0);
+    assert_eq!(sorted(&consume(&other, &["orders"])), sorted(&cases));
+
+    for (line, said) in [
+        ("{", "is no record"),
+        ("[]", "is no record"),
+        ("{\"vlaue\": \"x\"}", "unknown field `vlaue`"),
+        ("{\"value\": \"x\", \"value-base64\": \"eA==\"}", "value is there as text and as base64"),
+        ("{\"key-base64\": \"?\"}", "key is no base64"),
+        ("{\"headers\": [{\"name\": \"n\"}]}", "a header has no name or no value"),
+    ] {
+        other.produce(&["orders", "--format", "records"], format!("{{}}\n{line}\n")).code(2).says("stdin, line 2: ").says(said);
+    }
+    assert_eq!(consume(&other, &["orders"]).len(), cases.len());
+}
+
+#[test]
+fn a_production_with_a_wrong_record_leaves_nothing() {
+    let lab = Lab::with_job(&(COPY.to_owned() + "\n[limits]\nrecord = \"1 KiB\"\n"));
+    let long = "x".repeat(1_024);
+    lab.produce(&["orders"], format!("{long}\n")).code(0);
+    // More than a part is in the archive when the last record is found to be too long.
+    let many: String = (0..20_000).map(|at| format!("{at} {}\n", &long[..1_000])).collect();
+    lab.produce(&["orders"], format!("{many}{long}x\nmore\n"))
+        .code(2)
+        .says("stdin, line 20001: the record has more than 1024 bytes")
+        .says("limits.record");
+    lab.produce(&["orders", "--format", "json-lines"], "{}\n{\n").code(2).says("stdin, line 2: its value is not one JSON document");
+    lab.produce(&["orders"], "").code(0);
+    assert_eq!(consume(&lab, &["orders"]).len(), 1);
+    lab.run(&["--until-idle"]).code(0).says("records=1");
+    // What was left in the archive goes as any garbage does.
+    lab.gregor(&["checkpoint", "collect", "job.toml", "--data", "data", "--grace", "0 s"]).code(0);
+    let kept = fs::read_dir(lab.path("data/archive")).map(|_| crate::harness::lab::files_below(&lab.path("data/archive"))).unwrap();
+    let bytes: u64 = kept.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
+    assert!(bytes < 1_000_000, "{bytes} bytes are left in {kept:?}");
+}
+
+#[test]
+fn what_can_not_be_produced_is_refused_and_says_why() {
+    let lab = Lab::with_job(&COPY.replace("out = { to = \"out\", format = \"tsv\" }", "out = { to = \"stream://copied\" }"));
+    lab.produce(&["words"], "a\n").code(2).says("there is no stream words; declare it: [[stream]] name = \"words\"");
+    lab.produce(&["copied"], "a\n").code(2).says("stream copied is written by a stage");
+    lab.produce(&["orders", "--partition", "3"], "a\n").code(2).says("they are numbered 0 to 2");
+    lab.produce(&["orders"], "a\n").code(0);
+    lab.edit_job("partitions = 3", "partitions = 4");
+    lab.produce(&["orders"], "a\n").code(2).says("the list of [[stream]] is now");
+    lab.edit_job("stream://orders", "stream://copied");
+    lab.produce(&["orders"], "a\n").code(2).says("job.toml:4:1: stream \"orders\": ").says("no stage reads it");
+    assert_eq!(lab.job_text().matches("[[stream]]").count(), 1);
+}
+
+#[test]
+fn the_same_records_under_the_same_name_are_there_once() {
+    let lab = Lab::with_job(COPY);
+    let day = |n: u32| format!("2026-11-{n:02}T00:00:00");
+    for (at, again) in [(1, 1), (2, 3), (3, 1)] {
+        for time in 0..again {
+            let told = lab.produce(&["orders", "--id", &day(at), "--format", "tsv"], format!("day\t{at}\n")).code(0).stdout;
+            assert_eq!(told.contains("produced nothing"), time > 0, "{told}");
+        }
+    }
+    assert_eq!(
+        content(&lab, "orders").into_values().flatten().map(|(_, value)| value).collect::<Vec<_>>(),
+        ["1", "2", "3"].map(|n| json!(n))
+    );
+}
+
+/// A job on whose stream something stands already, and what stands there after a second production.
+struct Second {
+    lab: Lab,
+    records: Vec<(String, String)>,
+    expected: Content,
+}
+
+impl Second {
+    fn new() -> Self {
+        let lab = Lab::with_job(COPY);
+        let first = records("first", 20);
+        lab.produce(&["orders", "--format", "tsv"], tsv(&first)).code(0);
+        lab.run(&["--until-idle"]).code(0);
+        let records = records("second", 50);
+        let expected = placed(&[first, records.clone()].concat());
+        lab.replace("data", "before");
+        Self { lab, records, expected }
+    }
+
+    /// Whether the n-th step came about with this fault. After it, the same command puts the records there, once.
+    fn try_step(&self, fault: &str, n: u64) -> bool {
+        self.lab.replace("before", "data");
+        let arguments = ["orders", "--format", "tsv", "--id", "second"];
+        let ended =
+            self.lab.produce(&[&arguments[..], &["--count-steps", "--fault", &format!("{fault}:{n}")]].concat(), tsv(&self.records));
+        let hit = match (ended.code, ended.signal) {
+            (None, Some(9)) if fault.starts_with("kill") => true,
+            (Some(1), None) if fault.starts_with("fail") => true,
+            // The step was tried again, or it was the last one.
+            (Some(0), None) => ended.figure("steps=").unwrap() >= n,
+            _ => panic!("{fault}:{n} ended with {:?}, {:?}:\n{}", ended.code, ended.signal, ended.stderr),
+        };
+        let there = content(&self.lab, "orders");
+        assert!(there.values().map(Vec::len).sum::<usize>() % 50 == 20, "{fault}:{n} has left a part of the records");
+        let again = self.lab.produce(&arguments, tsv(&self.records)).code(0).stdout;
+        assert_eq!(again.contains("produced nothing"), there == self.expected, "{fault}:{n}: {again}");
+        assert!(content(&self.lab, "orders") == self.expected, "{fault}:{n}");
+        hit
+    }
+}
+
+#[test]
+fn every_durable_step_of_a_production_may_fail_and_the_same_command_puts_it_right() {
+    let second = Second::new();
+    for fault in ["fail", "fail-after", "kill-before", "kill-after"] {
+        let (mut hits, mut misses) = (0, 0);
+        for n in 1..=STEPS_MAX {
+            if second.try_step(fault, n) {
+                (hits, misses) = (hits + 1, 0)
+            } else {
+                misses += 1
+            }
+            if misses >= BEYOND {
+                break;
+            }
+        }
+        println!("{fault}: {hits} steps");
+        assert!(misses >= BEYOND && hits >= 8, "{fault}: {hits} of {STEPS_MAX} steps were hit");
+    }
+    // And the job goes on from there.
+    second.lab.run(&["--until-idle"]).code(0).says("records=70");
+    let all = [records("first", 20), second.records.clone()].concat();
+    assert_eq!(output::records(&second.lab.path("out")), lines(&all));
+}
+
+#[test]
+fn a_long_production_that_is_killed_at_any_time_is_there_as_a_whole_or_not_at_all() {
+    let mut random = seed::random("a_long_production_that_is_killed_at_any_time_is_there_as_a_whole_or_not_at_all");
+    let lab = Lab::with_job(
+        &jobs::word_count("20 ms").replace("name = \"wordcount\"", "name = \"wordcount\"\n\n[[stream]]\nname = \"lines\"\npartitions = 4"),
+    );
+    lab.edit_job("from = \"in\", format = \"lines\"", "from = \"stream://lines\"");
+    // Several parts, each with a run of every partition.
+    let texts: Vec<Vec<u8>> = (0..2).map(|_| corpus::plain(&mut random, 40_000_000, 5_000)).collect();
+    let (mut put, mut killed) = (0, 0);
+    for (at, text) in texts.iter().enumerate() {
+        lab.write("stdin", text);
+        let id = format!("text-{at}");
+        let whole = clock::now();
+        loop {
+            let arguments = ["lines", "job.toml", "--data", "data", "--id", &id];
+            let mut host = lab.start_produce(&arguments, "stdin");
+            if killed < 5 * (at + 1) {
+                let wait = random.random_range(0..45_000_000);
+                clock::wait("bytes to be read", || (host.is_over() || host.bytes_read() >= wait).then_some(()));
+                host.signal(Signal::KILL);
+            }
+            let ended = host.end().calm();
+            killed += usize::from(ended.signal == Some(9));
+            if ended.code == Some(0) {
+                put += u64::from(!ended.stdout.contains("produced nothing"));
+                break;
+            }
+            assert_eq!(ended.signal, Some(9), "{}", ended.stderr);
+        }
+        println!("put in {:?}, {killed} kills so far", whole.elapsed());
+        // The job reads what is there, and is killed as well.
+        let host = lab.start(&["--until-idle"]);
+        let last = host.confirmed();
+        clock::wait("a checkpoint", || (host.confirmed() > last || host.stderr().contains("idle")).then_some(()));
+        host.signal(Signal::KILL);
+        host.end().calm();
+        lab.run(&["--until-idle"]).code(0);
+        lab.gregor(&["checkpoint", "verify", "job.toml", "--data", "data"]).code(0);
+    }
+    assert!(killed >= 5 && put <= 2, "{killed} kills, {put} productions said to be new");
+    lab.produce(&["lines", "--end"], "").code(0);
+    lab.run(&[]).code(0);
+    corpus::same(&output::counts(&lab.path("out")), &corpus::count(texts.iter().map(Vec::as_slice)));
+}
+
+#[test]
+fn many_productions_make_full_manifests_and_a_return_takes_them_back() {
+    let lab = Lab::with_job(&(COPY.to_owned() + "\n[checkpoint]\nkeep = 100\n"));
+    let line = |at: usize| format!("k{at}\t{at}\n");
+    for at in 0..70 {
+        lab.produce(&["orders", "--format", "tsv"], line(at)).code(0);
+    }
+    let expected: Vec<(String, String)> = (0..70).map(|at| (format!("k{at}"), at.to_string())).collect();
+    assert_eq!(content(&lab, "orders"), placed(&expected));
+    lab.gregor(&["checkpoint", "verify", "job.toml", "--data", "data"]).code(0);
+    lab.gregor(&["checkpoint", "restore", "66", "job.toml", "--data", "data"]).code(0);
+    assert_eq!(content(&lab, "orders"), placed(&expected[..66]));
+    lab.produce(&["orders", "--format", "tsv", "--end"], line(70)).code(0);
+    let expected = [&expected[..66], &[("k70".to_owned(), "70".to_owned())]].concat();
+    lab.run(&[]).code(0);
+    assert_eq!(output::records(&lab.path("out")), lines(&expected));
+    lab.gregor(&["checkpoint", "verify", "job.toml", "--data", "data"]).code(0);
+}

@@ -351,6 +351,9 @@ fn two_stages_never_share_a_stream_of_dead_letters() {
     let third = "\n[[stage]]\nname = \"third\"\ncomponent = \"{plugins}/rust/identity.wasm\"\n\
                  inputs = { in = { from = \"in\", format = \"tsv\" } }\noutputs = { out = { to = \"third\", format = \"tsv\" } }\n";
     lab.job(&(lab.job_text() + third + DEAD));
-    lab.run(&[]).code(2).says("stream \"refused\" is written by more than one output, dead letters counted").says("a stream of its own");
+    lab.run(&[])
+        .code(2)
+        .says("stream \"refused\" is written by more than one output, dead letters and [[stream]] counted")
+        .says("a stream of its own");
     assert!(!lab.path("data").join("coordination").exists(), "something was begun");
 }

@@ -372,3 +372,6 @@ fn places(manifest: &Manifest, delta: &[DeltaHeader], places: &[Place]) -> Optio
     });
     joined.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ fn dead_letters_are_a_stream_of_their_stage() {
 fn a_stream_of_dead_letters_has_one_writer_and_no_circle_leads_through_it() {
     let twice = InvalidJob::WrittenTwice("dead".to_owned());
     assert_eq!(job(vec![stage("a", "files", dead("dead")), stage("b", "files", dead("dead"))]).check(), Err(twice.clone()));
-    assert!(twice.to_string().contains("dead letters counted"), "{twice}");
+    assert!(twice.to_string().contains("dead letters and [[stream]] counted"), "{twice}");
     assert_eq!(job(vec![stage("a", "files", dead("of-a"))]).check(), Err(InvalidJob::WrittenTwice("of-a".to_owned())));
     assert_eq!(job(vec![stage("a", "dead", dead("dead"))]).check(), Err(InvalidJob::Cycle("a".to_owned())));
     let circle = job(vec![stage("a", "dead", OnError::Skip), stage("b", "of-a", dead("dead"))]);

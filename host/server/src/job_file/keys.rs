@@ -86,7 +86,7 @@ pub(crate) const PARTITIONS: Setting<Count> = Setting {
     default: Count(STREAM_PARTITIONS_DEFAULT as u64),
     low: Count(1),
     high: Count(STREAM_PARTITIONS_MAX as u64),
-    meaning: "partitions of the stream, fixed at its creation; each is a task of the stages that read it",
+    meaning: "partitions of the stream, of an output or a `[[stream]]`, fixed at its creation; each is a task of the stages that read it",
 };
 /// `interval` of `[checkpoint]`.
 pub(crate) const INTERVAL: Setting<Duration> =

@@ -42,14 +42,19 @@ fn the_table_of_the_job_file_has_every_key_as_the_program_knows_it_and_no_other(
     assert!(lacking.is_empty(), "README.md lacks these rows of host/server/job-file.md:\n{lacking:#?}");
 
     let mut known: BTreeSet<String> = settings.iter().map(|row| key(row)).collect();
-    for (list, prefix) in
-        [("STAGE", "stage."), ("INPUT", "inputs.…."), ("OUTPUT", "outputs.…."), ("CHECKPOINT", "checkpoint."), ("STATE", "state.")]
-    {
+    for (list, prefix) in [
+        ("STREAM", "stream."),
+        ("STAGE", "stage."),
+        ("INPUT", "inputs.…."),
+        ("OUTPUT", "outputs.…."),
+        ("CHECKPOINT", "checkpoint."),
+        ("STATE", "state."),
+    ] {
         let keys = listed(list);
         assert!(!keys.is_empty(), "no key of {list} was found in keys.rs");
         known.extend(keys.into_iter().map(|key| format!("{prefix}{key}")));
     }
-    known.extend(["name", "stage"].map(str::to_owned));
+    known.extend(["name", "stage", "stream"].map(str::to_owned));
     assert!(known.remove(SHORT.0) && known.contains(SHORT.1), "{known:?}");
     let shown: BTreeSet<String> = table.iter().map(|row| key(row)).collect();
     assert_eq!(shown, known, "keys in README.md, keys that the program knows");

@@ -232,4 +232,5 @@ fn what_nobody_needs_may_be_gone_and_what_somebody_needs_may_not() {
     ask().says("was altered").says("/parts/");
     parts.iter().for_each(|part| fs::remove_file(part).unwrap());
     ask().says("/parts/").says("is missing");
+    dead.gregor(&LIST).code(3).says("/parts/").says("is missing");
 }

@@ -51,10 +51,14 @@ struct Entry {
 pub(crate) fn list(args: &JobArgs, style: Style) -> Result<Exit, Failure> {
     let file = job_file::read(&args.job).map_err(Failure::refused)?;
     let mut entries = Vec::new();
-    if let Some(standing) = look(args, &file)? {
-        for stream in &standing.register.streams {
-            let (retained, bytes) = wait(standing.retained(stream))?.map_err(wiring::from_archive)?;
-            entries.push(Entry::new(&file, stream, (retained, bytes)));
+    let mut looked = look(args, &file)?;
+    while let Some(standing) = looked {
+        entries = entries_of(&file, &standing)?;
+        let Some(missing) = wait(standing.missing())?.map_err(wiring::from_archive)? else { break };
+        // As in `consume`: a job that is running goes on meanwhile. Bounded: each turn finds another part gone.
+        looked = look(args, &file)?;
+        if looked.as_ref().is_some_and(|now| now.needs(&missing)) {
+            return Err(damaged(&missing));
         }
     }
     let shown = match style {
@@ -90,13 +94,26 @@ pub(crate) fn consume(args: &ConsumeArgs, style: Style) -> Result<Exit, Failure>
         // A job that is running goes on meanwhile: what nobody needs may be gone, and that is no damage.
         let now = look(&args.job, &file)?.ok_or_else(never)?;
         if now.needs(&missing) {
-            return Err(Failure::corrupt(anyhow!("object {missing} of the archive is missing, and the last checkpoint needs it")));
+            return Err(damaged(&missing));
         }
         consumer.gone.insert(missing);
         standing = now;
     }
     consumer.lines.flush().map_err(Failure::failed)?;
     Ok(Exit::Done)
+}
+
+fn entries_of(file: &JobFile, standing: &Standing) -> Result<Vec<Entry>, Failure> {
+    let mut entries = Vec::new();
+    for stream in &standing.register.streams {
+        let (retained, bytes) = wait(standing.retained(stream))?.map_err(wiring::from_archive)?;
+        entries.push(Entry::new(file, stream, (retained, bytes)));
+    }
+    Ok(entries)
+}
+
+fn damaged(missing: &str) -> Failure {
+    Failure::corrupt(anyhow!("object {missing} of the archive is missing, and the last checkpoint needs it"))
 }
 
 fn look(args: &JobArgs, file: &JobFile) -> Result<Option<Standing>, Failure> {

@@ -80,6 +80,21 @@ impl Standing {
         self.needed.contains(part)
     }
 
+    /// A part that somebody has yet to read and that is not there, if there is one.
+    ///
+    /// # Errors
+    /// The archive can't be read.
+    pub(super) async fn missing(&self) -> Result<Option<String>, ArchiveError> {
+        let there = self.there().await?;
+        Ok(self.needed.iter().find(|key| !there.contains(*key)).cloned())
+    }
+
+    /// Keys of all objects that are there.
+    async fn there(&self) -> Result<BTreeSet<String>, ArchiveError> {
+        let keys = JobKeys::new(&self.register.job, self.register.incarnation);
+        Ok(self.archive.list(keys.root()).await?.into_iter().map(|object| object.key).collect())
+    }
+
     /// The parts with records of a partition, in the order of their offsets.
     pub(super) fn parts_of(&self, stream: &StreamName, partition: u32) -> impl Iterator<Item = (&LivePart, &PartRange)> {
         let of_stream = move |range: &&PartRange| range.stream == *stream && range.partition == partition;
@@ -91,8 +106,7 @@ impl Standing {
     /// # Errors
     /// The archive can't be read.
     pub(super) async fn retained(&self, stream: &StreamRecord) -> Result<(Vec<Retained>, u64), ArchiveError> {
-        let keys = JobKeys::new(&self.register.job, self.register.incarnation);
-        let there: BTreeSet<String> = self.archive.list(keys.root()).await?.into_iter().map(|object| object.key).collect();
+        let there = self.there().await?;
         let (mut retained, mut bytes, mut kept) = (Vec::new(), 0_u64, BTreeSet::new());
         for partition in 0..stream.partitions {
             let next = self.history.head(&stream.name, partition);

@@ -36,8 +36,8 @@ use folder::Folder;
 use measure::Measured;
 pub(crate) use measure::bench_run;
 
-/// Which rounds have the variants that no ratio is made of: every second one.
-const SELDOM: u64 = 2;
+/// Which rounds have the variants that no ratio is made of: every third one.
+const SELDOM: u64 = 3;
 
 /// Measures, and prints what came of it.
 ///
@@ -52,8 +52,9 @@ pub(crate) fn bench(args: &BenchArgs, style: Style) -> Result<Exit, Failure> {
     }
     let folder = Folder::new(args.data.as_deref()).map_err(Failure::failed)?;
     let bench = Bench { args, program, plugins, folder };
+    let before = Machine::now();
     let rows = bench.measure()?;
-    let about = bench.about();
+    let about = bench.about(Machine::now().stolen_since(&before));
     if let Some(file) = &args.plot {
         std::fs::write(file, plot::plot(&rows, &about))
             .with_context(|| format!("can't write {}", file.display()))
@@ -131,9 +132,8 @@ impl Bench<'_> {
         let mut command = Command::new(&self.program);
         command.args(["bench-run", case.name(), variant.name()]);
         command.arg("--folder").arg(self.folder.run()).arg("--plugins").arg(&self.plugins);
-        for (option, value) in
-            [("--seconds", self.args.seconds.to_string()), ("--windows", windows.to_string()), ("--number", number.to_string())]
-        {
+        let seconds = self.args.seconds * case.share_of_time();
+        for (option, value) in [("--seconds", seconds.to_string()), ("--windows", windows.to_string()), ("--number", number.to_string())] {
             command.args([option, &value]);
         }
         if let Some(records) = self.args.records {
@@ -150,15 +150,17 @@ impl Bench<'_> {
             .map_err(Failure::failed)
     }
 
-    /// What was measured, and on what.
-    fn about(&self) -> String {
+    /// What was measured, and on what; `stolen` is the share of the machine's time that others had.
+    fn about(&self, stolen: Option<f64>) -> String {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let length = match self.args.records {
             Some(records) => format!("{records} records"),
             None => format!("{} s", self.args.seconds),
         };
+        let stolen =
+            stolen.map_or_else(String::new, |share| format!(" ({:.1} % of their time had others on the same hardware)", share * 100.0));
         format!(
-            "gregor {}, commit {}; {cores} cores of {}, {}; {} rounds of {length} each, medians",
+            "gregor {}, commit {}; {cores} cores of {}, {}{stolen}; {} rounds of {length} each, medians",
             env!("CARGO_PKG_VERSION"),
             commit(&self.plugins).unwrap_or_else(|| "unknown".to_owned()),
             processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
@@ -168,12 +170,40 @@ impl Bench<'_> {
     }
 }
 
-/// The variants of a round; every other round in the opposite order, so that none always comes first.
+/// What the processors did since the machine was started, in ticks. On a virtual one, time may be stolen: a thread that could run stands still then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Machine {
+    all: u64,
+    stolen: u64,
+}
+
+impl Machine {
+    fn now() -> Self {
+        Self::of(&std::fs::read_to_string("/proc/stat").unwrap_or_default())
+    }
+
+    /// As the system's first line says: user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in these.
+    fn of(stat: &str) -> Self {
+        let line = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<u64> = line.split_whitespace().skip(1).take(8).filter_map(|ticks| ticks.parse().ok()).collect();
+        Self { all: ticks.iter().fold(0, |sum, ticks| sum.saturating_add(*ticks)), stolen: ticks.get(7).copied().unwrap_or(0) }
+    }
+
+    /// The share that was stolen; none where the system does not say.
+    #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+    fn stolen_since(self, before: &Self) -> Option<f64> {
+        let all = self.all.checked_sub(before.all).filter(|all| *all > 0)?;
+        Some(self.stolen.saturating_sub(before.stolen) as f64 / all as f64)
+    }
+}
+
+/// The variants of a round; every second round in the opposite order, so that none always comes first.
 fn variants(round: u64) -> Vec<Variant> {
     let mut variants = vec![Variant::Sandboxed, Variant::Native];
     if round.is_multiple_of(SELDOM) {
         variants.extend([Variant::WithoutCheckpoints, Variant::Bare]);
-    } else {
+    }
+    if !round.is_multiple_of(2) {
         variants.reverse();
     }
     variants
@@ -210,9 +240,18 @@ mod tests {
     }
 
     #[test]
+    fn stolen_time_is_a_share_of_all_time() {
+        let before = Machine::of("cpu  10 0 10 80 0 0 0 0 0 0\ncpu0 1 1 1 1\n");
+        let after = Machine::of("cpu  60 0 10 100 0 0 0 30 7 0\n");
+        assert_eq!(after.stolen_since(&before), Some(0.3));
+        assert_eq!((Machine::of("").stolen_since(&Machine::of("")), before.stolen_since(&before)), (None, None));
+    }
+
+    #[test]
     fn variants_take_turns_and_each_round_has_both_of_a_ratio() {
         assert_eq!(variants(0).len(), 4);
         assert_eq!(variants(1), [Variant::Native, Variant::Sandboxed]);
+        assert_eq!(variants(3).iter().rev().copied().collect::<Vec<_>>(), variants(0));
         assert!((0..4).all(|round| variants(round).contains(&Variant::Sandboxed) && variants(round).contains(&Variant::Native)));
     }
 }

@@ -96,10 +96,10 @@ fn what_is_produced_is_read_by_the_job_exactly_once_and_ends_when_it_is_said_to(
     assert_eq!(output::records(&lab.path("out")), lines(&all));
     assert!(!lab.path("out/_SUCCESS").exists(), "more may come");
 
-    // The end alone, without a record.
+    // The end alone, without a record. A job that was to run until it is idle comes to its own end, then.
     lab.produce(&["orders", "--end"], "").code(0);
     lab.produce(&["orders"], "late\n").code(2).says("stream orders was ended");
-    lab.run(&[]).code(0).says("finished checkpoint=").says("records=1010");
+    lab.run(&["--until-idle"]).code(0).says("finished checkpoint=").says("records=1010");
     output::complete(&lab.path("out"));
     assert_eq!(output::records(&lab.path("out")), lines(&all));
     lab.produce(&["orders"], "late\n").code(2).says("it is finished");
@@ -176,7 +176,7 @@ fn what_consume_prints_is_taken_as_it_is() {
 fn a_production_with_a_wrong_record_leaves_nothing() {
     let lab = Lab::with_job(&(COPY.to_owned() + "\n[limits]\nrecord = \"1 KiB\"\n"));
     let long = "x".repeat(1_024);
-    lab.produce(&["orders"], format!("{long}\n")).code(0);
+    lab.produce(&["orders", "--format", "tsv"], format!("{}\t{}\r\n", &long[..24], &long[24..])).code(0);
     // More than a part is in the archive when the last record is found to be too long.
     let many: String = (0..20_000).map(|at| format!("{at} {}\n", &long[..1_000])).collect();
     lab.produce(&["orders"], format!("{many}{long}x\nmore\n"))
@@ -206,6 +206,34 @@ fn what_can_not_be_produced_is_refused_and_says_why() {
     lab.edit_job("stream://orders", "stream://copied");
     lab.produce(&["orders"], "a\n").code(2).says("job.toml:4:1: stream \"orders\": ").says("no stage reads it");
     assert_eq!(lab.job_text().matches("[[stream]]").count(), 1);
+}
+
+#[test]
+fn a_job_that_only_counts_is_idle_long_before_its_next_checkpoint_is_due() {
+    let lab =
+        Lab::with_job(&COPY.replace("rust/identity", "rust/count").replace("{ in = {", "{ words = {").replace("{ out = {", "{ counts = {"));
+    lab.write("job.toml", lab.job_text() + "\n[checkpoint]\ninterval = \"24 h\"\nstop-timeout = \"1 ms\"\n");
+    // Three records of one key: nothing is emitted before the end, so nobody else would ask for a checkpoint.
+    lab.produce(&["orders", "--format", "tsv"], "k\t\nk\t\nk\t\n").code(0);
+    for _ in 0..2 {
+        lab.run(&["--until-idle"]).code(0).says("idle checkpoint=").says("records=3");
+    }
+    lab.produce(&["orders", "--end"], "").code(0);
+    lab.run(&["--until-idle"]).code(0).says("finished checkpoint=");
+    assert_eq!(output::records(&lab.path("out")), [b"k\t3"]);
+}
+
+#[test]
+fn the_end_may_come_later_than_the_records_under_the_same_name_and_after_it_they_are_still_there() {
+    let lab = Lab::with_job(COPY);
+    lab.produce(&["orders", "--id", "x"], "a\n").code(0);
+    let told = lab.produce(&["orders", "--id", "x", "--end"], "a\n").code(0).stdout;
+    assert!(told.contains("produced nothing") && told.contains("ended the stream, checkpoint=2"), "{told}");
+    lab.run(&["--until-idle"]).code(0).says("finished checkpoint=").says("records=1");
+    // The job is finished; what is there is there.
+    let told = lab.produce(&["orders", "--id", "x", "--end"], "a\n").code(0).stdout;
+    assert!(told.contains("produced nothing") && !told.contains("ended"), "{told}");
+    lab.produce(&["orders", "--id", "y"], "a\n").code(2).says("it is finished");
 }
 
 #[test]

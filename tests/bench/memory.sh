@@ -30,7 +30,7 @@ prepare() {
     done | xargs -n 1 ln "$dir/in/0000.txt"
     sed "s|{plugins}/rust|../plugins/$language|; s|{interval}|1 s|" tests/demo/job.toml >"$dir/job.toml"
     # So little that instances of tasks whose memory grows a little with each call are replaced many times.
-    [[ $language == rust ]] || printf '\n[limits]\nmemory = "16 MiB"\n' >>"$dir/job.toml"
+    [[ $language == rust ]] || printf '\n[limits]\nmemory = "12 MiB"\n' >>"$dir/job.toml"
 }
 
 # Runs the job in folder $1, language $2, for that time, and judges its memory.

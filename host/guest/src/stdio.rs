@@ -84,10 +84,24 @@ pub(crate) fn cut(text: &str, max: usize) -> &str {
     text.get(..text.floor_char_boundary(max)).unwrap_or(text)
 }
 
-/// What a guest says, as it may stand in an error: one line, control characters escaped, so that nobody forges lines or talks to a terminal.
+/// What a guest says, as it may stand in an error: one line, control characters escaped, so that nobody forges lines or talks to a terminal; of a
+/// longer one than a line of a log its beginning, or escaping would make up to ten bytes of each that were counted.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    let mut line = String::new();
+    for c in text.chars() {
+        let before = line.len();
+        if c.is_control() {
+            line.extend(c.escape_default())
+        } else {
+            line.push(c)
+        }
+        if line.len() > LOG_LINE_BYTES_MAX {
+            line.truncate(before);
+            break;
+        }
+    }
+    line
 }
 
 #[cfg(test)]
@@ -97,6 +111,17 @@ mod tests {
     #[test]
     fn what_a_guest_says_is_one_line_without_orders_to_a_terminal() {
         assert_eq!(one_line("ä\u{1b}[2J\r\nerror: \u{9b}x"), "ä\\u{1b}[2J\\r\\nerror: \\u{9b}x");
+    }
+
+    #[test]
+    fn what_escaping_makes_of_a_text_is_no_longer_than_a_line_of_a_log() {
+        let line = one_line(&"\u{9b}".repeat(LOG_LINE_BYTES_MAX));
+        assert!(
+            line.len() <= LOG_LINE_BYTES_MAX && line.len() > LOG_LINE_BYTES_MAX - 10 && line.ends_with("\\u{9b}"),
+            "{} bytes",
+            line.len()
+        );
+        assert_eq!(one_line(&"x".repeat(LOG_LINE_BYTES_MAX)).len(), LOG_LINE_BYTES_MAX);
     }
 
     #[test]

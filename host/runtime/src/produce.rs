@@ -1,5 +1,5 @@
 //! Records from outside are put on a stream of a job, in the name of a task without a component: read, cut into parts of bounded size, and confirmed
-//! all together, as a checkpoint of the job. So a production is there as a whole or not at all, however long it is. Refuses streams that are
+//! all together, as a checkpoint of the job. So a production is there as a whole or not at all. Refuses streams that are
 //! not for records from outside, streams that were ended, and to work beside a process that runs the job.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use crossbeam_channel::bounded;
 use gregor_model::columns::Record;
 use gregor_model::digest::Digest;
+use gregor_model::history::History;
 use gregor_model::job::{Sink, Writer};
 use gregor_model::limits::{FULL_MANIFEST_EVERY, Limits, MIB};
 use gregor_model::manifest::Manifest;
@@ -30,6 +31,10 @@ use crate::threads::Shutdown;
 
 /// Bytes of records that are kept in memory, until they make a part: while one is written, it is there up to three times.
 const PART_BYTES: u64 = 16 * MIB;
+
+/// Runs of one production, at most: a part has one for each partition that it has records of. More would make a list, and a manifest, that no document
+/// holds; with 8 partitions these are two terabytes, with 1,024 of them 16 GiB.
+const RUNS_MAX: usize = 1 << 20;
 
 /// What is put on a stream.
 pub struct Production<'a> {
@@ -106,8 +111,9 @@ pub enum Produced {
         /// How many records.
         records: u64,
     },
-    /// The last production on this stream had the same name: nothing was done.
-    There,
+    /// The last production on this stream had the same name: its records are there already, and nothing was done but to end the stream, if that was
+    /// asked for and was not done before: then the checkpoint that did.
+    There(Option<CheckpointNumber>),
     /// There was nothing to put there, and nothing to end.
     Nothing,
 }
@@ -116,7 +122,7 @@ pub enum Produced {
 ///
 /// # Errors
 /// The stream takes no records from outside, or was ended (`Refused`); what `records` says; or see [`RunError`]. Nothing of the production is
-/// visible then, except after an error that says that a checkpoint is undecided.
+/// visible then, except after an error that says that this is not known.
 pub fn produce(setup: &Setup, production: Production<'_>) -> Result<Produced, RunError> {
     let job = &setup.job;
     let refused = |problem: String| RunError::Refused(format!("job {}: {problem}", job.name));
@@ -146,9 +152,16 @@ pub fn produce(setup: &Setup, production: Production<'_>) -> Result<Produced, Ru
     // What a start warns of, the next run will.
     match start(setup, io.handle(), (&|_| (), &|| false))? {
         Start::Go(started) => Producer::new(setup, *started, (task, io.handle())).produce(production),
+        Start::Finished(history) if is_there(&history, task, production.id.as_ref()) => Ok(Produced::There(None)),
         Start::Finished(_) => Err(refused("it is finished, and takes no more records; start a new one with another --data".to_owned())),
         Start::Stopped(_) => Err(RunError::Failed("the production was to stop before it began".to_owned())),
     }
+}
+
+/// Whether the last production in the name of a task had this id.
+fn is_there(history: &History, task: TaskId, id: Option<&ProductionId>) -> bool {
+    let said = history.tasks.get(&task).and_then(|task| task.header.inputs.first()).map(|progress| &progress.position);
+    matches!((said, id), (Some(Position::Outside { id: Some(last) }), Some(id)) if last == id)
 }
 
 /// A job that stands still, and who writes on one of its streams.
@@ -188,18 +201,27 @@ impl<'a> Producer<'a> {
 
     fn produce(mut self, production: Production<'_>) -> Result<Produced, RunError> {
         let before = self.started.history.tasks.get(&self.task).map(|task| task.header.clone());
-        if let Some(header) = &before {
-            let said = header.inputs.first().map(|progress| &progress.position);
-            if production.id.is_some() && matches!(said, Some(Position::Outside { id }) if *id == production.id) {
-                return Ok(Produced::There);
-            }
-            if header.ended() {
-                let (name, stream) = (&self.setup.job.name, &production.stream);
-                return Err(RunError::Refused(format!("job {name}: stream {stream} was ended, and takes no more records")));
-            }
+        let ended = before.as_ref().is_some_and(SegmentHeader::ended);
+        if is_there(&self.started.history, self.task, production.id.as_ref()) {
+            // It may have been put there without being the last one.
+            let end = production.last == Last::Yes && !ended;
+            let nothing = &mut |_: &mut Appender<'_>| Ok(More::None);
+            let ending = end.then(|| self.append(before.as_ref(), Production { records: nothing, ..production })).transpose()?;
+            return Ok(Produced::There(
+                ending.and_then(|produced| if let Produced::Confirmed { checkpoint, .. } = produced { Some(checkpoint) } else { None }),
+            ));
         }
+        if ended {
+            let (name, stream) = (&self.setup.job.name, &production.stream);
+            return Err(RunError::Refused(format!("job {name}: stream {stream} was ended, and takes no more records")));
+        }
+        self.append(before.as_ref(), production)
+    }
+
+    /// Puts records on the stream, behind those of the segment `before`.
+    fn append(&mut self, before: Option<&SegmentHeader>, production: Production<'_>) -> Result<Produced, RunError> {
         let Production { stream, id, partition, last, records } = production;
-        let origin = self.header(before.as_ref(), InputProgress { position: Position::Outside { id }, ..beginning() });
+        let origin = self.header(before, InputProgress { position: Position::Outside { id }, ..beginning() });
         let partitions = self.setup.job.writer_of(&stream).map_or(1, |(_, partitions)| partitions);
         let before = origin.inputs.first().map_or(0, |progress| progress.records);
         let placing = Placing { asked: partition, records: before, partitions };
@@ -276,6 +298,10 @@ impl<'a> Producer<'a> {
         if outputs.is_empty() {
             return Ok(());
         }
+        if written.runs.len() >= RUNS_MAX {
+            let problem = format!("job {}: this is too much for one production; put the records there in several", self.setup.job.name);
+            return Err(RunError::Refused(problem));
+        }
         let sealed = outputs.take().seal().map_err(|error| RunError::Failed(error.to_string()))?;
         let mut builder = PartBuilder::new(self.parts.boot);
         for (run, bytes) in sealed.runs {
@@ -313,7 +339,7 @@ impl<'a> Producer<'a> {
         self.check(&manifest)?;
         let pages = (self.started.since_full + 1 >= FULL_MANIFEST_EVERY).then(|| Pages::of(&self.started.history));
         let (_, object) = self.committer.seal(manifest, pages.as_ref())?;
-        self.committer.confirm(permit, &object)
+        self.committer.confirm(permit, &object).map_err(|error| unknown(&error))
     }
 
     /// What is to be confirmed follows from what was: anything else is a broken invariant, and every later start would refuse it.
@@ -325,6 +351,14 @@ impl<'a> Producer<'a> {
         });
         follows.map_err(|problem| RunError::Failed(format!("manifest {}: {problem}; please report it", manifest.number)))
     }
+}
+
+/// The confirmation was under way: what became of it is said by the next start.
+fn unknown(error: &RunError) -> RunError {
+    RunError::Failed(format!(
+        "it is not known whether the records are on the stream ({error}); put them there again under the same --id, which does nothing if they are; \
+         without one, look at `gregor stream list` first"
+    ))
 }
 
 /// Progress before the first record.

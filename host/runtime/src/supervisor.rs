@@ -116,8 +116,6 @@ pub(crate) struct Supervisor {
     releasing: BTreeSet<(TaskId, u16, String)>,
     success: Success,
     stopping: Stopping,
-    /// How the loop ends when a stop is through.
-    stops_as: Ended,
     /// Why the job ends once it has stopped.
     failure: Option<RunError>,
     last_decision: Duration,
@@ -143,7 +141,6 @@ impl Supervisor {
             releasing: BTreeSet::new(),
             success: Success::Open,
             stopping: Stopping::No,
-            stops_as: Ended::Stopped,
             failure: None,
             last_decision: now,
             last_confirmed: now,

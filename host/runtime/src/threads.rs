@@ -168,9 +168,13 @@ fn take(priority: Priority) {
 fn take_batch_policy(nice: i32) {
     use thread_priority::{
         NormalThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy, set_thread_priority_and_policy,
-        thread_native_id,
+        thread_native_id, thread_schedule_policy,
     };
 
+    // A process that runs under another one was given it on purpose.
+    if thread_schedule_policy() != Ok(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other)) {
+        return;
+    }
     let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
     // The library sets a nice value with the policy, by a scale of its own: the one that the thread has.
     let values = (0..=99).filter_map(|value| ThreadPriorityValue::try_from(value).ok()).map(ThreadPriority::Crossplatform);

@@ -101,7 +101,7 @@ fn end(outcome: Result<Outcome, RunError>, signal: Option<Exit>) -> Result<Exit,
         }
         Ok(Outcome::Stopped(summary)) => {
             output::tell(&progress::stopped(&summary));
-            // Only a signal stops a job; were it to stop by itself, that were no success.
+            // But for one that was to run until it is idle, only a signal stops a job; were it to stop by itself, that were no success.
             Ok(signal.unwrap_or(Exit::Failed))
         }
         Ok(Outcome::StoppedUnread) => {

@@ -22,7 +22,7 @@ use crate::job_file::{self, JobFile};
 use crate::output::{self, Lines, Reader, Style};
 use crate::wiring::{self, wait};
 pub(crate) use produce::produce;
-use retained::{Retained, Standing};
+use retained::{LOOKS_MAX, Retained, Standing};
 
 /// A stream in a list: the form is a stable surface.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -52,10 +52,11 @@ pub(crate) fn list(args: &JobArgs, style: Style) -> Result<Exit, Failure> {
     let file = job_file::read(&args.job).map_err(Failure::refused)?;
     let mut entries = Vec::new();
     let mut looked = look(args, &file)?;
-    while let Some(standing) = looked {
+    for _ in 0..LOOKS_MAX {
+        let Some(standing) = looked else { break };
         entries = entries_of(&file, &standing)?;
         let Some(missing) = wait(standing.missing())?.map_err(wiring::from_archive)? else { break };
-        // As in `consume`: a job that is running goes on meanwhile. Bounded: each turn finds another part gone.
+        // As in `consume`: a job that is running goes on meanwhile.
         looked = look(args, &file)?;
         if looked.as_ref().is_some_and(|now| now.needs(&missing)) {
             return Err(damaged(&missing));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use gregor_model::manifest::Manifest;
 
-use super::{Ended, Parts, Supervisor};
+use super::{Parts, Supervisor};
 use crate::commit::Order;
 use crate::ready::Urgency;
 use crate::setup::{Command, RunError, Until};
@@ -29,6 +29,8 @@ pub(super) enum Stopping {
     No,
     /// At the latest at this time.
     Until(Duration),
+    /// All that there is was worked off: it takes as long as it takes.
+    Idle,
 }
 
 impl Supervisor {
@@ -55,8 +57,11 @@ impl Supervisor {
 
     /// What is left of the time for a stop, where all tasks have come to rest before its end.
     pub(crate) fn time_to_stop(&self) -> Option<Duration> {
-        let Stopping::Until(until) = self.stopping else { return None };
-        let left = until.saturating_sub(self.parts.clock.now());
+        let left = match self.stopping {
+            Stopping::No => return None,
+            Stopping::Until(until) => until.saturating_sub(self.parts.clock.now()),
+            Stopping::Idle => self.parts.job.checkpoint.stop_timeout,
+        };
         (self.is_settled() && !left.is_zero()).then_some(left)
     }
 
@@ -76,9 +81,10 @@ impl Supervisor {
     pub(super) fn stop_if_idle(&mut self) -> Result<(), RunError> {
         let Parts { until, history, job, tasks, .. } = &self.parts;
         let idle = *until == Until::Idle && self.stopping == Stopping::No && history.is_caught_up(job, tasks);
-        if idle {
-            self.stop(Command::Stop)?;
-            self.stops_as = Ended::Idle;
+        // One whose tasks have ended comes to its own end, with `_SUCCESS`.
+        if idle && !self.all_ended() {
+            self.stopping = Stopping::Idle;
+            self.close();
         }
         Ok(())
     }
@@ -91,11 +97,15 @@ impl Supervisor {
             Command::StopNow => now,
         };
         self.stopping = Stopping::Until(until);
-        self.stops_as = Ended::Stopped;
+        self.close();
+        Ok(())
+    }
+
+    /// Closes the inputs of all tasks.
+    fn close(&self) {
         for (index, cell) in self.parts.cells.iter().enumerate() {
             cell.order(|orders| orders.close = true);
             self.parts.ready.wake(index, Urgency::First);
         }
-        Ok(())
     }
 }

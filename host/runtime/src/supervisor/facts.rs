@@ -9,6 +9,7 @@ use gregor_model::due::{Activity, Budget, Change, Facts, Waiting};
 use super::ending::{Stopping, Success};
 use super::{Ended, Flight, Supervisor};
 use crate::cell::Figures;
+use crate::setup::Until;
 
 impl Supervisor {
     /// What is judged when asking whether a checkpoint is due.
@@ -18,6 +19,8 @@ impl Supervisor {
         // A writer that is held back waits for a manifest in which its reader has moved on.
         let waiting = settled || self.any(|figures| &figures.waiting) || self.any(|figures| &figures.held);
         let idle = self.all_idle();
+        // Whether a job that is to end then has worked off all that there is shows in what is confirmed.
+        let waiting = waiting || self.parts.until == Until::Idle && idle && changed;
         let stopping = self.stopping != Stopping::No;
         Facts {
             change: if changed { Change::Some } else { Change::None },
@@ -38,9 +41,11 @@ impl Supervisor {
         if self.success == Success::Done && self.phase == Phase::Idle && self.parts.history.finished(&self.parts.tasks) {
             return Some(Ended::Finished);
         }
-        let Stopping::Until(until) = self.stopping else { return None };
-        let ended = if self.is_settled() { Some(self.stops_as) } else { None };
-        ended.or_else(|| (self.parts.clock.now() >= until).then_some(Ended::Stopped))
+        match self.stopping {
+            Stopping::No => None,
+            Stopping::Until(until) => (self.is_settled() || self.parts.clock.now() >= until).then_some(Ended::Stopped),
+            Stopping::Idle => self.is_settled().then_some(Ended::Idle),
+        }
     }
 
     /// Whether all that was done is confirmed, and nothing is under way.

@@ -1,7 +1,7 @@
 //! Records as `stream produce` takes them: a line each. What `consume --output json` prints is taken as it is, so that records can be moved from one
 //! stream to another without a loss. Refuses a line that is none of its format, a record over `limits.record`, and members that it does not know.
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, Read};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -9,15 +9,16 @@ use gregor_model::columns::Record;
 use gregor_model::job::Format;
 use gregor_model::limits::KIB;
 use gregor_runtime::Appender;
+use gregor_runtime::setup::RunError;
 use gregor_stream::record_of_line;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::cli::ProducedFormat;
 
-/// Bytes of JSON that a byte of a record takes at most: a control character is written with six.
-const JSON_BYTES_A_BYTE: u64 = 6;
-/// Bytes that JSON takes besides.
+/// Bytes of JSON that a byte of a record takes at most: a control character is written with six, and headers may be as long as key and value.
+const JSON_BYTES_A_BYTE: u64 = 12;
+/// Bytes that JSON takes besides: names of members, of a thousand headers and more.
 const JSON_BYTES: u64 = 64 * KIB;
 
 /// Reads records, line by line.
@@ -77,36 +78,34 @@ impl<R: BufRead> Incoming<R> {
     ///
     /// # Errors
     /// The input can't be read, or the line is no record: says which line, and what is wrong.
-    pub(super) fn next(&mut self, now: i64, to: &mut Appender<'_>) -> Result<Next, String> {
+    pub(super) fn next(&mut self, now: i64, to: &mut Appender<'_>) -> Result<Next, RunError> {
         self.number += 1;
         let number = self.number;
-        let read = self.read_line().and_then(|bytes| match bytes {
-            0 => Ok(Next::End),
-            bytes => self.append(now, to).map(|()| Next::Line(bytes)),
-        });
-        read.map_err(|problem| format!("stdin, line {number}: {problem}"))
+        let place = |problem: &dyn std::fmt::Display| format!("stdin, line {number}: {problem}");
+        let (bytes, most) = self.read_line().map_err(|error| RunError::Failed(place(&format!("can't be read: {error}"))))?;
+        if bytes == 0 {
+            return Ok(Next::End);
+        }
+        let appended = if bytes > most { Err(self.line_too_long(most)) } else { self.append(now, to) };
+        appended.map(|()| Next::Line(bytes)).map_err(|problem| RunError::Refused(place(&problem)))
     }
 
-    /// Reads a line without its end; answers its bytes, 0 where there is no more. No more than a record may have is kept in memory.
-    fn read_line(&mut self) -> Result<u64, String> {
+    /// Reads a line without its end; answers its bytes, 0 where there is no more, and how many they may be: of a longer one no more is kept.
+    fn read_line(&mut self) -> io::Result<(u64, u64)> {
         let most = match self.format {
             ProducedFormat::Records => self.record_bytes_max.saturating_mul(JSON_BYTES_A_BYTE).saturating_add(JSON_BYTES),
-            // CR and LF.
-            ProducedFormat::Lines | ProducedFormat::Tsv | ProducedFormat::JsonLines => self.record_bytes_max.saturating_add(2),
+            // TAB, CR and LF.
+            ProducedFormat::Lines | ProducedFormat::Tsv | ProducedFormat::JsonLines => self.record_bytes_max.saturating_add(3),
         };
         self.line.clear();
-        let read = (&mut self.input).take(most.saturating_add(1)).read_until(b'\n', &mut self.line);
-        let bytes = read.map_err(|error| format!("can't be read: {error}"))? as u64;
-        if bytes > most {
-            return Err(self.too_long());
-        }
+        let bytes = (&mut self.input).take(most.saturating_add(1)).read_until(b'\n', &mut self.line)?;
         if self.line.last() == Some(&b'\n') {
             self.line.pop();
             if self.line.last() == Some(&b'\r') {
                 self.line.pop();
             }
         }
-        Ok(bytes)
+        Ok((bytes as u64, most))
     }
 
     fn append(&self, now: i64, to: &mut Appender<'_>) -> Result<(), String> {
@@ -143,6 +142,13 @@ impl<R: BufRead> Incoming<R> {
             return Err(self.too_long());
         }
         to.append(record, headers).map_err(|error| error.to_string())
+    }
+
+    fn line_too_long(&self, most: u64) -> String {
+        match self.format {
+            ProducedFormat::Records => format!("the line has more than {most} bytes; leave out headers, or raise limits.record"),
+            ProducedFormat::Lines | ProducedFormat::Tsv | ProducedFormat::JsonLines => self.too_long(),
+        }
     }
 
     fn too_long(&self) -> String {

@@ -35,7 +35,7 @@ struct Told {
 ///
 /// # Errors
 /// The job file or a component is wrong, the stream takes no records from outside, the job is running, a line is no record, or stored data can't
-/// be used. No record is visible then.
+/// be used. No record is visible then, unless the error says that this is not known.
 pub(crate) fn produce(args: ProduceArgs, style: Style) -> Result<Exit, Failure> {
     let faults = Arc::new(Faults::new(args.fault));
     let count = args.count_steps.then(|| Arc::clone(&faults));
@@ -68,7 +68,7 @@ fn read_and_produce(args: ProduceArgs, faults: Arc<Faults>, style: Style) -> Res
         id: args.id,
         partition: args.partition,
         last: if args.end { Last::Yes } else { Last::No },
-        records: &mut |to| some(&mut incoming, to).map_err(RunError::Refused),
+        records: &mut |to| some(&mut incoming, to),
     };
     let produced = gregor_runtime::produce(&wired.setup, production).map_err(run::from_runtime)?;
     drop(wired);
@@ -77,7 +77,7 @@ fn read_and_produce(args: ProduceArgs, faults: Arc<Faults>, style: Style) -> Res
 }
 
 /// Appends the records of some lines.
-fn some(incoming: &mut Incoming<impl io::BufRead>, to: &mut Appender<'_>) -> Result<More, String> {
+fn some(incoming: &mut Incoming<impl io::BufRead>, to: &mut Appender<'_>) -> Result<More, RunError> {
     let now = i64::try_from(clock::wall_ms()).unwrap_or(i64::MAX);
     let mut bytes = 0;
     while bytes < COMMIT_BYTES {
@@ -95,10 +95,11 @@ fn tell(produced: Produced, style: Style) -> io::Result<()> {
             let told = Told { checkpoint: Some(checkpoint.0), records, already_there: false };
             (told, format!("produced records={records} checkpoint={checkpoint}"))
         }
-        Produced::There => (
-            Told { checkpoint: None, records: 0, already_there: true },
-            "produced nothing: the last records on the stream have this id".to_owned(),
-        ),
+        Produced::There(ended) => {
+            let end = ended.map_or_else(String::new, |checkpoint| format!("; ended the stream, checkpoint={checkpoint}"));
+            let told = Told { checkpoint: ended.map(|checkpoint| checkpoint.0), records: 0, already_there: true };
+            (told, format!("produced nothing: the last records on the stream have this id{end}"))
+        }
         Produced::Nothing => {
             (Told { checkpoint: None, records: 0, already_there: false }, "produced nothing: there was no record".to_owned())
         }

@@ -21,7 +21,7 @@ use crate::exit::Failure;
 use crate::wiring::{self, Looked, wait};
 
 /// How often a job is looked at anew that goes on faster than its history is read; each time it has confirmed something meanwhile.
-const LOOKS_MAX: u32 = 100;
+pub(super) const LOOKS_MAX: u32 = 100;
 
 /// What is kept of one partition: the form is a stable surface.
 #[derive(Debug, PartialEq, Eq, Serialize)]

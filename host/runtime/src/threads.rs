@@ -163,7 +163,7 @@ fn take(priority: Priority) {
 /// Takes the scheduling policy whose threads never interrupt another one when they are woken: they wait for its next tick, or for an idle core. A
 /// freeze itself takes 5 to 12 µs, but with a nice value alone the saver that it wakes sometimes took the task's core at once, for 2 to 5 ms: in
 /// twelve runs of `gregor bench` each, with a checkpoint every 50 ms on two cores of a virtual machine, 41 of 896 freezes were so interrupted
-/// for more than a millisecond, and 11 of 897 with this policy, nine of those in runs in which others took much of the machine's time.
+/// for more than a millisecond, and 11 of 897 with this policy, all of those in runs in which others took much of the machine's time.
 #[cfg(target_os = "linux")]
 fn take_batch_policy(nice: i32) {
     use thread_priority::{

@@ -35,7 +35,7 @@ const BARE_RECORDS_A_SECOND: u64 = 2_000_000;
 /// Latencies that a run tells, about: enough for percentiles.
 const LATENCIES: usize = 1000;
 /// Lines of the word count for each second of a run, about.
-const LINES_A_SECOND: u64 = 300_000;
+const LINES_A_SECOND: u64 = 200_000;
 
 /// What one run measured.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -27,7 +27,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, anyhow};
 
-use crate::cli::BenchArgs;
+use crate::cli::{BenchArgs, SECONDS_MIN};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Style};
 pub(crate) use case::{Case, Variant};
@@ -135,7 +135,7 @@ impl Bench<'_> {
         let mut command = Command::new(&self.program);
         command.args(["bench-run", case.name(), variant.name()]);
         command.arg("--folder").arg(self.folder.run()).arg("--plugins").arg(&self.plugins);
-        let seconds = self.args.seconds * case.share_of_time();
+        let seconds = (self.args.seconds * case.share_of_time()).max(SECONDS_MIN);
         for (option, value) in [("--seconds", seconds.to_string()), ("--windows", windows.to_string()), ("--number", number.to_string())] {
             command.args([option, &value]);
         }

@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use gregor_coordination::zookeeper::{SESSION_TIMEOUT_MAX, SESSION_TIMEOUT_MIN, Url};
 
 use crate::output::Style;
-pub(crate) use bench::{BenchArgs, BenchRunArgs};
+pub(crate) use bench::{BenchArgs, BenchRunArgs, SECONDS_MIN};
 pub(crate) use checkpoints::{CheckpointCommand, CollectArgs, CreateArgs, NamedArgs, RestoreArgs, SavepointCommand, ShowArgs};
 pub(crate) use fault::{ArchiveFault, Fault, FaultKind, STEPS};
 pub(crate) use streams::{Begin, ConsumeArgs, ProduceArgs, ProducedFormat, StreamCommand};

@@ -6,6 +6,9 @@ use clap::Args;
 
 use crate::bench::{Case, Variant};
 
+/// The shortest time that a run is measured for: a batch takes a fraction of a millisecond.
+pub(crate) const SECONDS_MIN: f64 = 0.1;
+
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -63,7 +66,7 @@ pub(crate) struct BenchRunArgs {
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(seconds),
+        Ok(seconds) if (SECONDS_MIN..=600.0).contains(&seconds) => Ok(seconds),
         _ => Err("expected a number of seconds from 0.1 to 600".to_owned()),
     }
 }

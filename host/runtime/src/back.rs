@@ -15,12 +15,13 @@ use gregor_model::register::{Register, StreamRecord};
 use gregor_model::segment::Position;
 use gregor_model::snapshot::Pages;
 use gregor_model::start::Begin;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 
 use crate::clock::Clock;
 use crate::failure;
 use crate::setup::{RunError, Setup};
 use crate::start::{self, incarnation_of_stream};
+use crate::threads::io_threads;
 
 /// Where a job was taken back to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +38,7 @@ pub struct Returned {
 /// # Errors
 /// It is no restore point (`Refused`), its history can't be read, or see [`RunError`]. The job stands where it stood then.
 pub fn go_back(setup: &Setup, number: CheckpointNumber) -> Result<Returned, RunError> {
-    let io = Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("gregor-io")
-        .enable_all()
-        .build()
-        .map_err(|error| RunError::Failed(format!("can't start the io threads: {error}")))?;
+    let io = io_threads(1)?;
     let io = io.handle();
     // Everything is read before anything is written.
     let found = look(setup, io, number)?;

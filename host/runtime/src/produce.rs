@@ -19,15 +19,16 @@ use gregor_model::seal::{SavedGroup, SavedPart, SavedSegment, Sealing, seal};
 use gregor_model::segment::{InputProgress, OnEnd, Position, Run, RunsHeader, SegmentHeader};
 use gregor_model::snapshot::Pages;
 use gregor_stream::{OutputError, OutputSpec, Outputs, Target};
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 
 use crate::clock::Clock;
 use crate::commit::Committer;
 use crate::in_flight::InFlight;
 use crate::parts::PartWriter;
+use crate::run::beginning;
 use crate::setup::{RunError, Setup};
 use crate::start::{Start, Started, start};
-use crate::threads::Shutdown;
+use crate::threads::{Shutdown, io_threads};
 
 /// Bytes of records that are kept in memory, until they make a part: while one is written, it is there up to three times.
 const PART_BYTES: u64 = 16 * MIB;
@@ -143,12 +144,7 @@ pub fn produce(setup: &Setup, production: Production<'_>) -> Result<Produced, Ru
         }
         None => return Err(refused(format!("there is no stream {}; declare it: [[stream]] name = \"{0}\"", production.stream))),
     };
-    let io = Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("gregor-io")
-        .enable_all()
-        .build()
-        .map_err(|error| RunError::Failed(format!("can't start the io threads: {error}")))?;
+    let io = io_threads(1)?;
     // What a start warns of, the next run will.
     match start(setup, io.handle(), (&|_| (), &|| false))? {
         Start::Go(started) => Producer::new(setup, *started, (task, io.handle())).produce(production),
@@ -221,7 +217,7 @@ impl<'a> Producer<'a> {
     /// Puts records on the stream, behind those of the segment `before`.
     fn append(&mut self, before: Option<&SegmentHeader>, production: Production<'_>) -> Result<Produced, RunError> {
         let Production { stream, id, partition, last, records } = production;
-        let origin = self.header(before, InputProgress { position: Position::Outside { id }, ..beginning() });
+        let origin = self.header(before, beginning(Position::Outside { id }));
         let partitions = self.setup.job.writer_of(&stream).map_or(1, |(_, partitions)| partitions);
         let before = origin.inputs.first().map_or(0, |progress| progress.records);
         let placing = Placing { asked: partition, records: before, partitions };
@@ -359,9 +355,4 @@ fn unknown(error: &RunError) -> RunError {
         "it is not known whether the records are on the stream ({error}); put them there again under the same --id, which does nothing if they are; \
          without one, look at `gregor stream list` first"
     ))
-}
-
-/// Progress before the first record.
-const fn beginning() -> InputProgress {
-    InputProgress { position: Position::Outside { id: None }, on_end: OnEnd::Open, records: 0, bytes: 0, last_timestamp: 0 }
 }

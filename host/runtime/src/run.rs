@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use gregor_model::limits::MIB;
 use gregor_model::seal::PublishedRun;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 use crate::clock::Clock;
 use crate::in_flight::InFlight;
@@ -22,8 +22,9 @@ use crate::ready::Ready;
 use crate::setup::{Command, Outcome, Report, RunError, Setup, Summary};
 use crate::start::{Standing, Start, Started, start};
 use crate::supervisor::{self, Ended, Supervisor};
-use crate::threads::{Joined, Shutdown, Threads};
+use crate::threads::{Joined, Shutdown, Threads, io_threads};
 use build::Plan;
+pub(crate) use build::beginning;
 use threading::{Channels, Threading, Ways};
 
 /// Events that wait for the supervisor. Tasks send few a turn; a full channel makes them wait for it, never the other way round.
@@ -49,12 +50,7 @@ pub fn run(mut setup: Setup, commands: Receiver<Command>, reports: Sender<Report
     // Another job may run the same components, and goes on when this one ends.
     setup.components.iter_mut().for_each(|component| *component = component.apart());
     let clock = Clock::start();
-    let io = Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("gregor-io")
-        .enable_all()
-        .build()
-        .map_err(|error| RunError::Failed(format!("can't start the io threads: {error}")))?;
+    let io = io_threads(2)?;
     let tell = |report| drop(reports.send(report));
     // Nobody takes commands before the supervisor does: one that waits means that the job is to stop.
     match start(&setup, io.handle(), (&tell, &|| !commands.is_empty()))? {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use gregor_model::limits::GUEST_STACK_BYTES;
+use tokio::runtime::Runtime;
 
 use crate::event::Event;
 use crate::setup::RunError;
@@ -139,6 +140,15 @@ impl Threads {
         let panicked = self.handles.drain(..).map(JoinHandle::join).filter(Result::is_err).count();
         if panicked == 0 { Joined::Well } else { Joined::Panicked(panicked) }
     }
+}
+
+/// The threads on which archive and coordinator work; they end when it is dropped.
+///
+/// # Errors
+/// The system has no more threads to give.
+pub(crate) fn io_threads(count: usize) -> Result<Runtime, RunError> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(count).thread_name("gregor-io").enable_all().build();
+    built.map_err(|error| RunError::Failed(format!("can't start the io threads: {error}")))
 }
 
 /// Takes a priority for the calling thread. Where the system refuses, the thread runs as any other: slower, not wrong.

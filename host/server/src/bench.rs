@@ -188,7 +188,9 @@ impl Machine {
     /// As the system's first line says: user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in these.
     fn of(stat: &str) -> Self {
         let line = stat.lines().next().unwrap_or_default();
-        let ticks: Vec<u64> = line.split_whitespace().skip(1).take(8).filter_map(|ticks| ticks.parse().ok()).collect();
+        // A line of another form says nothing: with one number left out, the others would stand for something else.
+        let ticks: Result<Vec<u64>, _> = line.split_whitespace().skip(1).take(8).map(str::parse).collect();
+        let ticks = ticks.unwrap_or_default();
         Self { all: ticks.iter().fold(0, |sum, ticks| sum.saturating_add(*ticks)), stolen: ticks.get(7).copied().unwrap_or(0) }
     }
 
@@ -247,6 +249,7 @@ mod tests {
         let before = Machine::of("cpu  10 0 10 80 0 0 0 0 0 0\ncpu0 1 1 1 1\n");
         let after = Machine::of("cpu  60 0 10 100 0 0 0 30 7 0\n");
         assert_eq!(after.stolen_since(&before), Some(0.3));
+        assert_eq!(Machine::of("cpu  10 x 10 80 0 0 0 30\n"), Machine::default());
         assert_eq!((Machine::of("").stolen_since(&Machine::of("")), before.stolen_since(&before)), (None, None));
     }
 

@@ -241,7 +241,7 @@ fn outputs_of(stage: &Stage, id: TaskId, limits: &Limits) -> Outputs {
 }
 
 /// Progress of an input of which nothing was read.
-const fn beginning(position: Position) -> InputProgress {
+pub(crate) const fn beginning(position: Position) -> InputProgress {
     InputProgress { position, on_end: OnEnd::Open, records: 0, bytes: 0, last_timestamp: 0 }
 }
 

@@ -1,13 +1,13 @@
 //! Dead letters: what a task does not take stands on a stream, once, as it came, with where it came from and why; whatever kills the host, and
 //! also where the job begins with it only when it goes on. What is right is computed here from the input alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gregor_model::partitioner::partition_of_key;
 use rand::Rng;
 use serde_json::{Value, json};
 
-use crate::harness::disturbance::{any_instant, disturb, kill};
+use crate::harness::disturbance::{Toll, any_instant, disturb, kill};
 use crate::harness::lab::Lab;
 use crate::harness::{output, seed};
 
@@ -79,10 +79,26 @@ fn exactly(lab: &Lab, job: &str, expected: &[Letter]) {
     }
 }
 
-/// A job of one task that does not take some records, and a second stage that writes those to `refused`.
+/// A second stage, that writes the dead letters to `refused`. What it has passed may be gone from the stream at any checkpoint.
+const KEEP: &str = r#"
+[[stage]]
+name = "keep"
+component = "{plugins}/rust/identity.wasm"
+inputs = { in = { from = "stream://refused" } }
+outputs = { out = { to = "refused", format = "tsv" } }
+"#;
+
+/// A job of one task that does not take some records.
 fn lab(component: &str, format: &str, more: &str) -> Lab {
     Lab::with_job(&format!(
         r#"name = "refusals"
+
+[checkpoint]
+interval = "10 ms"
+
+[limits]
+record = "1 KiB"
+unpublished-bytes = "64 KiB"
 
 [[stage]]
 name = "work"
@@ -92,19 +108,6 @@ outputs = {{ out = {{ to = "out", format = "tsv" }} }}
 on-error = "dead-letter"
 dead-letter = "stream://refused"
 {more}
-
-[[stage]]
-name = "keep"
-component = "{{plugins}}/rust/identity.wasm"
-inputs = {{ in = {{ from = "stream://refused" }} }}
-outputs = {{ out = {{ to = "refused", format = "tsv" }} }}
-
-[checkpoint]
-interval = "10 ms"
-
-[limits]
-record = "1 KiB"
-unpublished-bytes = "64 KiB"
 "#
     ))
 }
@@ -121,7 +124,7 @@ fn what_a_task_does_not_take_stands_on_the_stream_as_it_came() {
         ("error-poison", "of input \"in\" fails: "),
         ("trap", "of input \"in\" fails: "),
     ] {
-        let lab = lab("hostile/hostile", "tsv", &format!("config = {{ mode = \"{mode}\", trigger = \"poison\" }}"));
+        let lab = lab("hostile/hostile", "tsv", &format!("config = {{ mode = \"{mode}\", trigger = \"poison\" }}{KEEP}"));
         let (mut letters, mut taken) = (Vec::new(), Vec::new());
         for file in ["a.tsv", "b.tsv"] {
             let mut text = String::new();
@@ -202,7 +205,7 @@ fn what_can_not_be_read_stands_on_the_stream_as_it_stands_in_the_file() {
             ],
         ),
     ] {
-        let lab = lab("rust/identity", if name == "a.csv" { "csv" } else { "json-lines" }, "");
+        let lab = lab("rust/identity", if name == "a.csv" { "csv" } else { "json-lines" }, KEEP);
         lab.edit_job("to = \"refused\", format = \"tsv\"", "to = \"refused\", format = \"bytes\"");
         lab.write(&format!("in/{name}"), text);
         lab.run(&[]).code(0).says(&format!("skipped={}", expected.len()));
@@ -213,45 +216,65 @@ fn what_can_not_be_read_stands_on_the_stream_as_it_stands_in_the_file() {
     }
 }
 
-/// What is printed, sorted, without offsets on the stream: several tasks write it, and their order among each other is not promised. Where each record
-/// came from stands in its headers.
-fn placeless(mut printed: Vec<Value>) -> Vec<String> {
-    printed.iter_mut().for_each(|record| drop(record.as_object_mut().unwrap().remove("offset").expect("an offset")));
-    let mut texts: Vec<String> = printed.iter().map(Value::to_string).collect();
+/// What is printed of the dead letters, sorted, without what differs from run to run though both are right: offsets on the stream, on which several
+/// tasks' records may stand, and folder and time of the file. Where each record came from stands in its headers.
+fn placeless(lab: &Lab) -> Vec<String> {
+    let mut printed = consume(lab, &["refused"]);
+    let folder = format!("file://{}/", lab.path("in").canonicalize().unwrap().display());
+    for record in &mut printed {
+        let record = record.as_object_mut().unwrap();
+        assert!(record.remove("offset").is_some() && record.remove("timestamp").is_some(), "{record:?}");
+    }
+    let mut texts: Vec<String> = printed.iter().map(|record| record.to_string().replace(&folder, "")).collect();
     texts.sort_unstable();
     texts
 }
 
-/// Records of a job that is killed, at first: some dozen checkpoints.
-const RECORDS: usize = 60_000;
+/// Demands that what is printed are some of these lines, none of them twice: what a stage has read may be gone.
+#[track_caller]
+fn once(printed: &[Value], lines: &[Vec<u8>]) {
+    let text = |record: &Value| format!("{}\t{}", record["key"].as_str().unwrap(), record["value"].as_str().unwrap()).into_bytes();
+    let found: BTreeSet<Vec<u8>> = printed.iter().map(text).collect();
+    assert_eq!(found.len(), printed.len(), "a dead letter stands on the stream twice");
+    assert!(found.iter().all(|line| lines.binary_search(line).is_ok()), "others stand on the stream");
+}
 
-#[test]
-fn a_job_killed_at_random_instants_leaves_each_dead_letter_once() {
-    let mut random = seed::random("a_job_killed_at_random_instants_leaves_each_dead_letter_once");
-    let lab = lab("hostile/hostile", "tsv", "config = { mode = \"reject-dead-letter\", trigger = \"poison\" }");
-    let mut records = RECORDS;
+/// The configuration of a task that does not take poison.
+const REJECTS: &str = "config = { mode = \"reject-dead-letter\", trigger = \"poison\" }";
+
+/// The lines of an input of that many records.
+fn lines(records: usize) -> impl Iterator<Item = String> {
+    (0..records).map(|at| format!("k{at}\t{}", if is_poison(at) { "poison" } else { "fine, and some more of it" }))
+}
+
+/// Gives a job something to do.
+fn fill(lab: &Lab, records: usize) {
+    lab.write("in/a.tsv", lines(records).map(|line| line + "\n").collect::<String>());
+}
+
+/// The lines of an input that are poison, or those that are not, sorted.
+fn those(records: usize, poison: bool) -> Vec<Vec<u8>> {
+    let mut those: Vec<Vec<u8>> =
+        lines(records).enumerate().filter(|(at, _)| is_poison(*at) == poison).map(|(_, line)| line.into()).collect();
+    those.sort_unstable();
+    those
+}
+
+/// Kills a job at random instants, with more and more to do until that hits, and shows to `check` what is left: the job, its records, the kills.
+fn killed_at_random_instants(test: &str, lab: &Lab, check: impl Fn(usize, &Toll)) {
+    let mut random = seed::random(test);
+    let mut records = 240_000;
     loop {
-        let line = |at: usize| if is_poison(at) { format!("k{at}\tpoison\n") } else { format!("k{at}\tfine, and some more of it\n") };
-        lab.write("in/a.tsv", (0..records).map(line).collect::<String>());
-        let undisturbed = lab.run(&[]).code(0);
-        let poison = (0..records).filter(|&at| is_poison(at)).count();
-        assert_eq!(undisturbed.figure("skipped="), Some(poison as u64));
-        let of =
-            |lab: &Lab| (placeless(consume(lab, &["refused"])), output::records(&lab.path("out")), output::records(&lab.path("refused")));
-        let expected = of(&lab);
-        assert_eq!((expected.0.len(), expected.2.len()), (poison, poison), "{records} records");
-        lab.forget();
-        crate::harness::lab::remove(&lab.path("refused"));
+        fill(lab, records);
         let (toll, ended) = disturb(&|| lab.start(&[]), (&mut random, 12, any_instant), kill);
         ended.code(0);
-        let found = of(&lab);
-        assert!(found.0 == expected.0, "{} dead letters, {} expected, or others: {toll:?}", found.0.len(), expected.0.len());
-        assert!((found.1, found.2) == (expected.1, expected.2), "the files differ: {toll:?}");
+        assert!(output::records(&lab.path("out")) == those(records, false), "what was taken is not exact: {toll:?}");
+        check(records, &toll);
         println!("killed: {toll:?}, {records} records");
         if toll.disturbed >= 8 && toll.after_confirm >= 4 {
             return;
         }
-        assert!(records < RECORDS * 64, "however much there was to do, the job was over after {toll:?}");
+        assert!(records < 10_000_000, "however much there was to do, the job was over after {toll:?}");
         records *= 2;
         lab.forget();
         crate::harness::lab::remove(&lab.path("refused"));
@@ -259,11 +282,36 @@ fn a_job_killed_at_random_instants_leaves_each_dead_letter_once() {
 }
 
 #[test]
+fn a_job_killed_at_random_instants_leaves_each_dead_letter_once() {
+    // Nobody reads the stream, so all of it stays.
+    let lab = lab("hostile/hostile", "tsv", REJECTS);
+    let undisturbed = Lab::with_job(&lab.job_text());
+    killed_at_random_instants("a_job_killed_at_random_instants_leaves_each_dead_letter_once", &lab, |records, toll| {
+        undisturbed.forget();
+        fill(&undisturbed, records);
+        assert_eq!(undisturbed.run(&[]).code(0).figure("skipped="), Some(those(records, true).len() as u64));
+        let (found, expected) = (placeless(&lab), placeless(&undisturbed));
+        assert_eq!(expected.len(), those(records, true).len());
+        assert!(found == expected, "{} dead letters, {} expected, or others: {toll:?}", found.len(), expected.len());
+    });
+}
+
+#[test]
+fn a_stage_gets_each_dead_letter_once_however_its_job_is_killed() {
+    let lab = lab("hostile/hostile", "tsv", &(REJECTS.to_owned() + KEEP));
+    killed_at_random_instants("a_stage_gets_each_dead_letter_once_however_its_job_is_killed", &lab, |records, toll| {
+        let expected = those(records, true);
+        assert!(output::records(&lab.path("refused")) == expected, "what the next stage wrote is not exact: {toll:?}");
+        once(&consume(&lab, &["refused"]), &expected);
+    });
+}
+
+#[test]
 fn a_job_killed_at_durable_steps_leaves_each_dead_letter_once() {
+    const RECORDS: usize = 60_000;
     let mut random = seed::random("a_job_killed_at_durable_steps_leaves_each_dead_letter_once");
-    let lab = lab("hostile/hostile", "tsv", "config = { mode = \"reject-dead-letter\", trigger = \"poison\" }");
-    let line = |at: usize| if is_poison(at) { format!("k{at}\tpoison\n") } else { format!("k{at}\tfine\n") };
-    lab.write("in/a.tsv", (0..RECORDS).map(line).collect::<String>());
+    let lab = lab("hostile/hostile", "tsv", &(REJECTS.to_owned() + KEEP));
+    fill(&lab, RECORDS);
     let (mut kills, mut inside) = (0, 0);
     loop {
         let fault = format!("{}:{}", ["kill-before", "kill-after"][kills % 2], random.random_range(8..30));
@@ -278,16 +326,10 @@ fn a_job_killed_at_durable_steps_leaves_each_dead_letter_once() {
     }
     println!("{kills} kills, {inside} of them while some dead letters were written");
     assert!(inside > 0, "{kills} kills, none of them in the middle: this tests nothing");
-    let mut expected: Vec<String> = (0..RECORDS).filter(|&at| is_poison(at)).map(|at| format!("k{at}\tpoison")).collect();
-    expected.sort_unstable();
-    let mut found: Vec<String> = consume(&lab, &["refused"])
-        .iter()
-        .map(|record| format!("{}\t{}", record["key"].as_str().unwrap(), record["value"].as_str().unwrap()))
-        .collect();
-    found.sort_unstable();
-    assert!(found == expected, "{} dead letters, expected {}", found.len(), expected.len());
-    let kept: Vec<Vec<u8>> = expected.into_iter().map(String::into_bytes).collect();
-    assert!(output::records(&lab.path("refused")) == kept, "what the next stage wrote is not exact");
+    let expected = those(RECORDS, true);
+    assert!(output::records(&lab.path("out")) == those(RECORDS, false), "what was taken is not exact");
+    assert!(output::records(&lab.path("refused")) == expected, "what the next stage wrote is not exact");
+    once(&consume(&lab, &["refused"]), &expected);
 }
 
 /// A job of one stage under a policy, whose records 100 and 200 are poison.
@@ -335,7 +377,7 @@ fn a_job_that_stopped_at_a_record_goes_on_with_dead_letters() {
 
 #[test]
 fn a_stream_of_dead_letters_that_a_stage_reads_can_not_be_given_up() {
-    let lab = lab("hostile/hostile", "tsv", "config = { mode = \"error-fatal\", trigger = \"poison\" }");
+    let lab = lab("hostile/hostile", "tsv", &format!("config = {{ mode = \"error-fatal\", trigger = \"poison\" }}{KEEP}"));
     lab.write("in/a.tsv", "k\tfine\nk\tpoison\n");
     lab.run(&[]).code(1).says("nothing helps");
     lab.edit_job(DEAD, "on-error = \"skip\"");
@@ -346,7 +388,7 @@ fn a_stream_of_dead_letters_that_a_stage_reads_can_not_be_given_up() {
 
 #[test]
 fn two_stages_never_share_a_stream_of_dead_letters() {
-    let lab = lab("rust/identity", "tsv", "");
+    let lab = lab("rust/identity", "tsv", KEEP);
     lab.write("in/a.tsv", "k\tv\n");
     let third = "\n[[stage]]\nname = \"third\"\ncomponent = \"{plugins}/rust/identity.wasm\"\n\
                  inputs = { in = { from = \"in\", format = \"tsv\" } }\noutputs = { out = { to = \"third\", format = \"tsv\" } }\n";

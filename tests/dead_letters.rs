@@ -119,12 +119,13 @@ const fn is_poison(at: usize) -> bool {
 
 #[test]
 fn what_a_task_does_not_take_stands_on_the_stream_as_it_came() {
-    for (mode, reason) in [
+    let modes = [
         ("reject-dead-letter", "of input \"in\": the task rejects it: not wanted"),
         ("error-poison", "of input \"in\" fails: "),
         ("trap", "of input \"in\" fails: "),
-    ] {
-        let lab = lab("hostile/hostile", "tsv", &format!("config = {{ mode = \"{mode}\", trigger = \"poison\" }}{KEEP}"));
+    ];
+    for ((mode, reason), readers) in modes.into_iter().flat_map(|mode| ["", KEEP].map(|readers| (mode, readers))) {
+        let lab = lab("hostile/hostile", "tsv", &format!("config = {{ mode = \"{mode}\", trigger = \"poison\" }}{readers}"));
         let (mut letters, mut taken) = (Vec::new(), Vec::new());
         for file in ["a.tsv", "b.tsv"] {
             let mut text = String::new();
@@ -157,9 +158,12 @@ fn what_a_task_does_not_take_stands_on_the_stream_as_it_came() {
         }
         let ended = lab.run(&[]).code(0).says("dead letter: the record at byte ");
         assert_eq!(ended.figure("skipped="), Some(letters.len() as u64), "{mode}: as many are counted as are kept:\n{}", ended.stderr);
-        exactly(&lab, "refusals", &letters);
         taken.sort_unstable();
         assert!(output::records(&lab.path("out")) == taken, "{mode}: what was taken is not exact");
+        if readers.is_empty() {
+            exactly(&lab, "refusals", &letters);
+            continue;
+        }
         // The stage that reads them gets what the task got.
         output::complete(&lab.path("refused"));
         let mut kept: Vec<Vec<u8>> = letters

@@ -1,16 +1,19 @@
-//! A job as it was submitted and found valid: stages in the order of the job file, ports in the order of each component's description.
-//! Reading the TOML text is `server`'s; here a job is compared with the one that the last checkpoint was made by. Refuses cycles of stages,
-//! streams without a writer or with two, and partition counts that do not fit.
+//! A job as it was submitted: stages in the order of the job file, ports in the order of each component's description. Refuses to read the TOML
+//! text, which is `server`'s; what stages must fulfil together stands in `check`, what may change when a job goes on in `changed`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod changed;
+mod check;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::limits::{Limits, MIB};
 use crate::names::{JobName, PortName, StageName, StoreName, StreamName, TaskId};
+pub use changed::Changed;
+pub use check::InvalidJob;
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,107 +261,7 @@ impl Default for CheckpointSettings {
     }
 }
 
-/// Why stages do not make a job.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidJob {
-    /// Two stages of one name.
-    #[error("stage {0:?} is there twice; give each stage a name of its own")]
-    StageTwice(String),
-    /// A stream that two outputs write.
-    #[error(
-        "stream {0:?} is written by more than one output, dead letters and [[stream]] counted; a stream has one writer: give each a stream of its own"
-    )]
-    WrittenTwice(String),
-    /// A stream that records from outside come to, and that no stage reads.
-    #[error("stream {0:?} takes records from outside, but no stage reads it; let one read it, or leave its [[stream]] out")]
-    NotRead(String),
-    /// A stream that is read but written by no stage.
-    #[error(
-        "stage {stage:?} reads stream {stream:?}, which no stage of this job writes and no [[stream]] declares; the streams that there are: {written}"
-    )]
-    NotWritten {
-        /// The reading stage.
-        stage: String,
-        /// The stream.
-        stream: String,
-        /// The streams that there are.
-        written: String,
-    },
-    /// Stages that wait for each other.
-    #[error("stages {0} read each other's streams in a circle; break it, an input could never end")]
-    Cycle(String),
-    /// Inputs of one stage with different partition counts.
-    #[error(
-        "stage {stage:?}: input {port:?} has {found} partitions, the inputs before it {expected}; the inputs of a stage must have equal counts"
-    )]
-    Partitions {
-        /// The stage.
-        stage: String,
-        /// The input that differs.
-        port: String,
-        /// Its count.
-        found: u32,
-        /// The count of the inputs before it.
-        expected: u32,
-    },
-    /// A stage without an input.
-    #[error("stage {0:?} has no input; a task is made for each partition of its inputs")]
-    NoInput(String),
-}
-
-/// Something that may not change between two runs on the same data but did.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{what} is now {now}, at the last checkpoint it was {before}; put it back, or start anew with another --data and output folder")]
-pub struct Changed {
-    /// What it is, with its stage.
-    pub what: String,
-    /// Its value then.
-    pub before: String,
-    /// Its value now.
-    pub now: String,
-}
-
 impl Job {
-    /// Checks what stages must fulfil together.
-    ///
-    /// # Errors
-    /// See [`InvalidJob`].
-    pub fn check(&self) -> Result<(), InvalidJob> {
-        let mut names = BTreeSet::new();
-        for stage in &self.stages {
-            if !names.insert(&stage.name) {
-                return Err(InvalidJob::StageTwice(stage.name.to_string()));
-            }
-            if stage.inputs.is_empty() {
-                return Err(InvalidJob::NoInput(stage.name.to_string()));
-            }
-        }
-        self.check_streams()?;
-        self.order().map(drop)
-    }
-
-    fn check_streams(&self) -> Result<(), InvalidJob> {
-        let mut written = BTreeSet::new();
-        for (_, name, _) in self.streams() {
-            if !written.insert(name) {
-                return Err(InvalidJob::WrittenTwice(name.to_string()));
-            }
-        }
-        let is_read = |name| self.stages.iter().flat_map(Stage::streams_read).any(|read| read == name);
-        if let Some(unread) = self.produced.iter().find(|stream| !is_read(&stream.name)) {
-            return Err(InvalidJob::NotRead(unread.name.to_string()));
-        }
-        for stage in &self.stages {
-            for name in stage.streams_read() {
-                if !written.contains(name) {
-                    let written = written.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-                    return Err(InvalidJob::NotWritten { stage: stage.name.to_string(), stream: name.to_string(), written });
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// The streams of the job, those of dead letters and of records from outside among them: writer, name, partitions.
     pub fn streams(&self) -> impl Iterator<Item = (Writer, &StreamName, u32)> {
         let of_stages = (0_u16..)
@@ -384,79 +287,10 @@ impl Job {
         }
     }
 
-    /// Indexes of the stages so that each comes after all that it reads from.
-    ///
-    /// # Errors
-    /// Stages read each other in a circle.
-    pub fn order(&self) -> Result<Vec<u16>, InvalidJob> {
-        let mut order: Vec<u16> = Vec::new();
-        while order.len() < self.stages.len() {
-            let ready = (0_u16..).zip(&self.stages).find(|(index, stage)| {
-                !order.contains(index)
-                    && stage.streams_read().all(|name| match self.writer_of(name) {
-                        Some((Writer::Stage(writer), _)) => order.contains(&writer),
-                        Some((Writer::Producer(_), _)) | None => true,
-                    })
-            });
-            let Some((index, _)) = ready else {
-                let stuck: Vec<&str> =
-                    (0_u16..).zip(&self.stages).filter(|(index, _)| !order.contains(index)).map(|(_, stage)| stage.name.as_str()).collect();
-                return Err(InvalidJob::Cycle(stuck.join(", ")));
-            };
-            order.push(index);
-        }
-        Ok(order)
-    }
-
-    /// How many tasks each stage has, given the partitions of each file input by (stage, input index).
-    ///
-    /// # Errors
-    /// The inputs of a stage have different counts.
-    pub fn tasks(&self, file_partitions: &BTreeMap<(u16, u16), u32>) -> Result<Vec<u32>, InvalidJob> {
-        (0_u16..)
-            .zip(&self.stages)
-            .map(|(index, stage)| {
-                let mut count = None;
-                for (at, input) in (0_u16..).zip(&stage.inputs) {
-                    let found = match &input.source {
-                        Source::File { .. } => file_partitions.get(&(index, at)).copied().unwrap_or(1),
-                        Source::Stream { name } => self.writer_of(name).map_or(1, |(_, partitions)| partitions),
-                    };
-                    let expected = *count.get_or_insert(found);
-                    if found != expected {
-                        return Err(InvalidJob::Partitions {
-                            stage: stage.name.to_string(),
-                            port: input.port.to_string(),
-                            found,
-                            expected,
-                        });
-                    }
-                }
-                Ok(count.unwrap_or(1))
-            })
-            .collect()
-    }
-
     /// The stage of a task.
     #[must_use]
     pub fn stage_of(&self, task: TaskId) -> Option<&Stage> {
         self.stages.get(usize::from(task.stage))
-    }
-
-    /// What differs from the job that the last checkpoint was made by, leaving out what may change: `[checkpoint]` but its location, `[limits]`, and
-    /// of a stage `on-error`, `dead-letter` and `retries`, which alter nothing that is stored: a job that stopped at a record can so go on without
-    /// it. A stream of dead letters that a stage reads can't be given up by that, since its reader may not change: [`check`](Self::check) finds a
-    /// stream without a writer. One that begins on resume is claimed then (`Register::claimed`), one that is given up keeps its records.
-    #[must_use]
-    pub fn changed_since(&self, before: &Self) -> Option<Changed> {
-        let changed = |what: String, before: String, now: String| (before != now).then_some(Changed { what, before, now });
-        let names = |job: &Self| job.stages.iter().map(|stage| stage.name.as_str()).collect::<Vec<_>>().join(", ");
-        let location = |job: &Self| job.checkpoint.location.clone().unwrap_or_else(|| "inside --data".to_owned());
-        changed("the job's name".to_owned(), before.name.to_string(), self.name.to_string())
-            .or_else(|| changed("the list of stages".to_owned(), names(before), names(self)))
-            .or_else(|| changed("the list of [[stream]]".to_owned(), text_of(&before.produced), text_of(&self.produced)))
-            .or_else(|| changed("checkpoint.location".to_owned(), location(before), location(self)))
-            .or_else(|| before.stages.iter().zip(&self.stages).find_map(|(before, now)| now.changed_since(before)))
     }
 }
 
@@ -495,26 +329,6 @@ impl Stage {
     pub fn streams_written(&self) -> impl Iterator<Item = (&StreamName, u32)> {
         self.outputs.iter().filter_map(|output| output.sink.stream()).chain(self.on_error.stream())
     }
-
-    fn changed_since(&self, before: &Self) -> Option<Changed> {
-        let fields = [
-            ("component", before.component.to_string(), self.component.to_string()),
-            ("inputs", text_of(&before.inputs), text_of(&self.inputs)),
-            ("outputs", text_of(&before.outputs), text_of(&self.outputs)),
-            ("stores", text_of(&before.stores), text_of(&self.stores)),
-            ("config", text_of(&before.config), text_of(&self.config)),
-        ];
-        fields.into_iter().find(|(_, before, now)| before != now).map(|(field, before, now)| Changed {
-            what: format!("stage {:?}: {field}", self.name.as_str()),
-            before,
-            now,
-        })
-    }
-}
-
-/// A value as people read it in an error.
-fn text_of(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use gregor_coordination::zookeeper::{SESSION_TIMEOUT_MAX, SESSION_TIMEOUT_MIN, U
 use crate::output::Style;
 pub(crate) use bench::{BenchArgs, BenchRunArgs, SECONDS_MIN};
 pub(crate) use checkpoints::{CheckpointCommand, CollectArgs, CreateArgs, NamedArgs, RestoreArgs, SavepointCommand, ShowArgs};
-pub(crate) use fault::{ArchiveFault, Fault, FaultKind, STEPS};
+pub(crate) use fault::{ArchiveFault, Fault, FaultKind, STEPS, StepArgs};
 pub(crate) use streams::{Begin, ConsumeArgs, ProduceArgs, ProducedFormat, StreamCommand};
 
 /// Stream processing for WebAssembly: exactly once, each task in its own sandbox.
@@ -78,13 +78,9 @@ pub(crate) struct RunArgs {
     /// Go on although released output files are gone: they were consumed
     #[arg(long)]
     pub(crate) outputs_consumed: bool,
-    /// Make durable step N fail before or after it is done, or kill the process then: fail:N, fail-after:N, kill-before:N, kill-after:N, or the
-    /// Nth of a kind, as in kill-after:store-mark/2; or let the archive fail now and then, or be slow: flaky:SEED, slow:SEED
-    #[arg(long, hide = true, value_name = "KIND:N")]
-    pub(crate) fault: Option<Fault>,
-    /// Print the number of durable steps at the end
-    #[arg(long, hide = true)]
-    pub(crate) count_steps: bool,
+    /// What tests of this program ask for.
+    #[command(flatten)]
+    pub(crate) steps: StepArgs,
 }
 
 /// Which job of this machine is meant.

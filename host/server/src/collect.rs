@@ -15,10 +15,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::CollectArgs;
 use crate::exit::{Exit, Failure};
-use crate::faults::Faults;
 use crate::output::{self, Style};
 use crate::wiring::{self, Held, Lock, wait};
-use crate::{clock, job_file};
+use crate::{clock, faults, job_file};
 
 /// What came of a collection: the form is a stable surface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,18 +38,21 @@ struct Collected {
 /// # Errors
 /// The job file is wrong, the job is running, a restore point can't be read, or an object can't be deleted.
 pub(crate) fn collect(args: &CollectArgs, style: Style) -> Result<Exit, Failure> {
-    let file = job_file::read(&args.job.job).map_err(Failure::refused)?;
-    let steps: Arc<dyn Steps> = Arc::new(Faults::new(args.fault));
-    let data = wiring::data_folder(&args.job, &file);
-    let held = wiring::hold(&file, (&data, Lock::Always), (&wiring::coordination(&args.job)?, &steps))?;
-    let grace = args.grace.unwrap_or(file.checkpoint.collect_grace);
-    let collected = wait(collect_once(&held, (grace, file.checkpoint.collect_rate)))??;
+    let collected = faults::told(args.steps, |steps| held_and_collected(args, steps))?;
     let shown = match style {
         Style::Json => output::result_json(&collected),
         Style::Text => output::result(&text(&collected)),
     };
     shown.map_err(Failure::failed)?;
     Ok(Exit::Done)
+}
+
+fn held_and_collected(args: &CollectArgs, steps: Arc<dyn Steps>) -> Result<Collected, Failure> {
+    let file = job_file::read(&args.job.job).map_err(Failure::refused)?;
+    let data = wiring::data_folder(&args.job, &file);
+    let held = wiring::hold(&file, (&data, Lock::Always), (&wiring::coordination(&args.job)?, &steps))?;
+    let grace = args.grace.unwrap_or(file.checkpoint.collect_grace);
+    wait(collect_once(&held, (grace, file.checkpoint.collect_rate)))?
 }
 
 async fn collect_once(held: &Held, (grace, rate): (Duration, u32)) -> Result<Collected, Failure> {

@@ -3,12 +3,13 @@
 
 pub(crate) mod archive;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use gregor_model::steps::{DurableStep, Side, StepFailure, Steps};
 
-use crate::cli::{Fault, FaultKind, STEPS};
+use crate::cli::{Fault, FaultKind, STEPS, StepArgs};
+use crate::output;
 
 /// Steps that may be under way at once and are remembered: more than threads that take any.
 const OPEN_MAX: usize = 1024;
@@ -42,6 +43,16 @@ struct Place {
     number: u64,
     /// Among those of its kind, from 1.
     of_kind: u64,
+}
+
+/// Does something with an injector that is told of its durable steps, and says their number at the end where that was asked for.
+pub(crate) fn told<T>(args: StepArgs, act: impl FnOnce(Arc<dyn Steps>) -> T) -> T {
+    let faults = Arc::new(Faults::new(args.fault));
+    let done = act(Arc::<Faults>::clone(&faults));
+    if args.count_steps {
+        output::tell(&faults.count());
+    }
+    done
 }
 
 impl Faults {

@@ -5,17 +5,14 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use gregor_model::names::CheckpointNumber;
+use gregor_model::steps::{Steps, Unobserved};
 use gregor_runtime::Returned;
-use gregor_runtime::setup::{LostOutputs, Until};
 use serde::Serialize;
 
-use crate::cli::{self, Fault, JobArgs, NamedArgs, RestoreArgs};
+use crate::cli::{JobArgs, NamedArgs, RestoreArgs};
 use crate::exit::{Exit, Failure};
-use crate::faults::Faults;
 use crate::output::{self, Style};
-use crate::run;
-use crate::wiring::{self, Choices};
-use crate::{deploy, job_file};
+use crate::{faults, job_file, run, wiring};
 
 /// Where a job stands now: the form is a stable surface.
 #[derive(Debug, Serialize)]
@@ -31,7 +28,7 @@ struct Restored {
 /// # Errors
 /// The job file or a component is wrong, there is no such restore point, the job is running, or stored data can't be used.
 pub(crate) fn to_checkpoint(args: &RestoreArgs, style: Style) -> Result<Exit, Failure> {
-    restore(&args.job, (CheckpointNumber(args.number), args.fault), style)
+    faults::told(args.steps, |steps| restore(&args.job, CheckpointNumber(args.number), steps, style))
 }
 
 /// Takes a job back to a savepoint.
@@ -46,22 +43,11 @@ pub(crate) fn to_savepoint(args: &NamedArgs, style: Style) -> Result<Exit, Failu
     let number = named.map(|savepoint| savepoint.number).ok_or_else(|| {
         Failure::refused(anyhow!("job {}: there is no savepoint {}; `gregor savepoint list` names those that are", file.name, args.name))
     })?;
-    restore(&args.job, (number, None), style)
+    restore(&args.job, number, Arc::new(Unobserved), style)
 }
 
-fn restore(args: &JobArgs, (number, fault): (CheckpointNumber, Option<Fault>), style: Style) -> Result<Exit, Failure> {
-    let file = job_file::read(&args.job).map_err(Failure::refused)?;
-    let data = wiring::data_folder(args, &file);
-    let deployed = deploy::deploy(&file, wiring::compiled(&data).as_ref())?;
-    let choices = Choices {
-        data,
-        coordination: wiring::coordination(args)?,
-        steps: Arc::new(Faults::new(fault)),
-        workers: cli::workers_default().get(),
-        lost_outputs: LostOutputs::Refuse,
-        until: Until::Finished,
-    };
-    let wired = wiring::wire(deployed, choices)?;
+fn restore(args: &JobArgs, number: CheckpointNumber, steps: Arc<dyn Steps>, style: Style) -> Result<Exit, Failure> {
+    let wired = wiring::deployed(args, steps)?;
     let Returned { to, checkpoint } = gregor_runtime::go_back(&wired.setup, number).map_err(run::from_runtime)?;
     drop(wired);
     let shown = match style {

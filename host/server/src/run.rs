@@ -1,21 +1,22 @@
 //! `gregor run`: a job in this process, from its last confirmed checkpoint to its end. Refuses to know how a job runs; it starts the runtime,
 //! shows what it reports, and turns its outcome into an exit code.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
+use gregor_model::steps::Steps;
 use gregor_runtime::setup::{Command, LostOutputs, Outcome, RunError, Setup, Until};
 use rustix::process::{Resource, Rlimit};
 
-use crate::cli::{self, RunArgs};
+use crate::cli::RunArgs;
 use crate::exit::{Exit, Failure};
-use crate::faults::Faults;
 use crate::output::{self, Screen};
 use crate::signals::Begun;
-use crate::wiring::{self, Choices};
-use crate::{deploy, faults, job_file, progress, signals, task_logs};
+use crate::wiring::{self, Wired};
+use crate::{faults, progress, signals, task_logs};
 
 /// Reports that wait to be shown: some seconds of the chattiest job. One that is full loses progress, not work.
 const REPORTS_MAX: usize = 4096;
@@ -27,46 +28,36 @@ const COMMANDS_MAX: usize = 2;
 /// # Errors
 /// The job file or a component is wrong, stored data can't be used, or the job failed.
 pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
-    let faults = Arc::new(Faults::new(args.fault));
-    let count = args.count_steps.then(|| Arc::clone(&faults));
-    let ended = prepare_and_run(args, faults);
-    if let Some(faults) = count {
-        output::tell(&faults.count());
-    }
-    ended
+    faults::told(args.steps, |steps| prepare_and_run(args, steps))
 }
 
-fn prepare_and_run(args: RunArgs, faults: Arc<Faults>) -> Result<Exit, Failure> {
+fn prepare_and_run(args: RunArgs, steps: Arc<dyn Steps>) -> Result<Exit, Failure> {
     raise_descriptors();
     let (commands, asked) = bounded(COMMANDS_MAX);
-    let (ran, signal) = signals::listening(commands, |begun| in_hearing(args, faults, (begun, asked))).map_err(Failure::failed)?;
+    let (ran, signal) = signals::listening(commands, |begun| in_hearing(args, steps, (begun, asked))).map_err(Failure::failed)?;
     end(ran?, signal)
 }
 
 /// What is done while signals are listened to.
 fn in_hearing(
     args: RunArgs,
-    faults: Arc<Faults>,
+    steps: Arc<dyn Steps>,
     (begun, asked): (&Begun, Receiver<Command>),
 ) -> Result<Result<Outcome, RunError>, Failure> {
-    let file = job_file::read(&args.job.job).map_err(Failure::refused)?;
-    let data = wiring::data_folder(&args.job, &file);
-    let deployed = deploy::deploy(&file, wiring::compiled(&data).as_ref())?;
-    let choices = Choices {
-        data,
-        coordination: wiring::coordination(&args.job)?,
-        steps: faults,
-        workers: args.workers.unwrap_or_else(cli::workers_default).get(),
-        lost_outputs: if args.outputs_consumed { LostOutputs::Consumed } else { LostOutputs::Refuse },
-        until: if args.until_idle { Until::Idle } else { Until::Finished },
-    };
-    let mut wired = wiring::wire(deployed, choices)?;
+    let Wired { mut setup, data } = wiring::deployed(&args.job, steps)?;
     // Until here a signal ends the process at once, though ZooKeeper may be out of reach: nothing is claimed yet.
     begun.begin();
-    wired.setup.archive = faults::archive::around(wired.setup.archive, args.fault);
-    let logs = wired.data.logs().join(wired.setup.job.name.as_str());
-    let ended = supervised(wired.setup, asked, logs);
-    drop(wired.data);
+    setup.workers = args.workers.map_or(setup.workers, NonZeroUsize::get);
+    if args.outputs_consumed {
+        setup.lost_outputs = LostOutputs::Consumed;
+    }
+    if args.until_idle {
+        setup.until = Until::Idle;
+    }
+    setup.archive = faults::archive::around(setup.archive, args.steps.fault);
+    let logs = data.logs().join(setup.job.name.as_str());
+    let ended = supervised(setup, asked, logs);
+    drop(data);
     ended
 }
 

@@ -23,10 +23,10 @@ use gregor_model::steps::{Steps, Unobserved};
 use gregor_runtime::setup::{LostOutputs, Setup, Until};
 use gregor_runtime::stand_ins::StandIns;
 
-use crate::cli::{CoordinatorChoice, JobArgs};
-use crate::deploy::Deployed;
+use crate::cli::{self, CoordinatorChoice, JobArgs};
+use crate::deploy::{self, Deployed};
 use crate::exit::Failure;
-use crate::job_file::JobFile;
+use crate::job_file::{self, JobFile};
 pub(crate) use held::{Held, Lock, hold, local_stores};
 
 /// A job that may run here: while this lives, no other process can work on its data folder.
@@ -35,22 +35,6 @@ pub(crate) struct Wired {
     pub(crate) setup: Setup,
     /// Gives up the lock when it is dropped.
     pub(crate) data: DataFolder,
-}
-
-/// What varies between two runs of one job.
-pub(crate) struct Choices {
-    /// The data folder.
-    pub(crate) data: PathBuf,
-    /// Who decides.
-    pub(crate) coordination: Coordination,
-    /// Who is told of durable steps.
-    pub(crate) steps: Arc<dyn Steps>,
-    /// Threads that run guests.
-    pub(crate) workers: usize,
-    /// What becomes of lost output files.
-    pub(crate) lost_outputs: LostOutputs,
-    /// When the job ends.
-    pub(crate) until: Until,
 }
 
 /// Who decides checkpoints, with what it takes to reach them.
@@ -156,17 +140,29 @@ fn keep(data: &DataFolder, components: &[Component]) {
     }
 }
 
-/// Wires a job for a run.
+/// Deploys the job that the arguments name and wires it, see [`wire`].
+///
+/// # Errors
+/// The job file or a component is wrong, or see [`wire`].
+pub(crate) fn deployed(args: &JobArgs, steps: Arc<dyn Steps>) -> Result<Wired, Failure> {
+    let file = job_file::read(&args.job).map_err(Failure::refused)?;
+    let data = data_folder(args, &file);
+    let deployed = deploy::deploy(&file, compiled(&data).as_ref())?;
+    wire(deployed, (&data, &coordination(args)?), steps)
+}
+
+/// Wires a job, with a worker for each core, that ends when it has finished and refuses to go on without its output files: who wants it otherwise
+/// changes the set-up. `steps` is told of durable steps.
 ///
 /// # Errors
 /// The data folder is in use or none of ours, or archive or coordination can't be used.
-pub(crate) fn wire(deployed: Deployed, choices: Choices) -> Result<Wired, Failure> {
+pub(crate) fn wire(deployed: Deployed, (data, coordination): (&Path, &Coordination), steps: Arc<dyn Steps>) -> Result<Wired, Failure> {
     let Deployed { job, components } = deployed;
-    let data = DataFolder::open(&choices.data, HostId(rand::random())).map_err(from_data)?;
+    let data = DataFolder::open(data, HostId(rand::random())).map_err(from_data)?;
     let settings = (&job.name, job.checkpoint.outage_limit);
-    let coordinator = choices.coordination.open(&data, settings, &choices.steps)?;
+    let coordinator = coordination.open(&data, settings, &steps)?;
     let register = wait(coordinator.read())?.map_err(from_coordination)?;
-    let archive = open_archive(&job, (&data, register.as_ref()), &choices.steps)?;
+    let archive = open_archive(&job, (&data, register.as_ref()), &steps)?;
     keep(&data, &components);
     let setup = Setup {
         job,
@@ -174,12 +170,12 @@ pub(crate) fn wire(deployed: Deployed, choices: Choices) -> Result<Wired, Failur
         state_folder: data.state(),
         archive: Arc::new(archive),
         coordinator,
-        steps: choices.steps,
+        steps,
         boot: Boot(rand::random()),
         fresh: Incarnation(rand::random()),
-        workers: choices.workers,
-        lost_outputs: choices.lost_outputs,
-        until: choices.until,
+        workers: cli::workers_default().get(),
+        lost_outputs: LostOutputs::Refuse,
+        until: Until::Finished,
         stand_ins: StandIns::default(),
     };
     Ok(Wired { setup, data })

@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow};
 use crossbeam_channel::{Receiver, bounded};
 use gregor_guest::Cache;
 use gregor_model::steps::Unobserved;
-use gregor_runtime::setup::{LostOutputs, Outcome, Report, Summary, Until};
+use gregor_runtime::setup::{Outcome, Report, Summary};
 use gregor_runtime::stand_ins::StandIns;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ use crate::cli::BenchRunArgs;
 use crate::exit::{Exit, Failure};
 use crate::job_file::JobFile;
 use crate::run::from_runtime;
-use crate::wiring::{self, Choices, Coordination};
+use crate::wiring::{self, Coordination};
 use crate::{clock, deploy, job_file, output};
 
 /// Reports that wait to be read.
@@ -162,15 +162,9 @@ impl<'a> Run<'a> {
         let cache = Cache::open(&self.args.folder.join("../components")).map_err(Failure::failed)?;
         let deployed = deploy::deploy(&self.file, Some(&cache))?;
         cache.keep(&deployed.components);
-        let choices = Choices {
-            data: self.data.clone(),
-            coordination: Coordination::Local,
-            steps: Arc::new(Unobserved),
-            workers: self.args.case.workers(),
-            lost_outputs: LostOutputs::Refuse,
-            until: Until::Finished,
-        };
-        wiring::wire(deployed, choices)
+        let mut wired = wiring::wire(deployed, (&self.data, &Coordination::Local), Arc::new(Unobserved))?;
+        wired.setup.workers = self.args.case.workers();
+        Ok(wired)
     }
 
     /// What stands in for each stage.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use gregor_model::names::SavepointName;
 
-use super::{Fault, JobArgs};
+use super::{JobArgs, StepArgs};
 
 /// What can be asked of checkpoints.
 #[derive(Debug, Subcommand)]
@@ -42,9 +42,9 @@ pub(crate) struct CollectArgs {
     /// How old an object must be [default: checkpoint.collect-grace of the job file]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) grace: Option<Duration>,
-    /// Make durable step N fail before or after it is done, or kill the process then
-    #[arg(long, hide = true, value_name = "KIND:N")]
-    pub(crate) fault: Option<Fault>,
+    /// What tests of this program ask for.
+    #[command(flatten)]
+    pub(crate) steps: StepArgs,
 }
 
 /// Arguments of `checkpoint restore`.
@@ -56,9 +56,9 @@ pub(crate) struct RestoreArgs {
     /// Which job, and where it lives.
     #[command(flatten)]
     pub(crate) job: JobArgs,
-    /// Make durable step N fail before or after it is done, or kill the process then
-    #[arg(long, hide = true, value_name = "KIND:N")]
-    pub(crate) fault: Option<Fault>,
+    /// What tests of this program ask for.
+    #[command(flatten)]
+    pub(crate) steps: StepArgs,
 }
 
 /// What can be asked of savepoints.

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
+use clap::Args;
 use gregor_model::steps::DurableStep;
 
 /// The steps by the names that `--fault` knows and `--count-steps` prints.
@@ -18,6 +19,18 @@ pub(crate) const STEPS: [(&str, DurableStep); 10] = [
     ("store-wipe", DurableStep::StoreWipe),
     ("store-restore", DurableStep::StoreRestore),
 ];
+
+/// Arguments for tests of this program: they meddle with its durable steps.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct StepArgs {
+    /// Make durable step N fail before or after it is done, or kill the process then: fail:N, fail-after:N, kill-before:N, kill-after:N, or the
+    /// Nth of a kind, as in kill-after:store-mark/2; of `run`, also let the archive fail now and then, or be slow: flaky:SEED, slow:SEED
+    #[arg(long, hide = true, value_name = "KIND:N")]
+    pub(crate) fault: Option<Fault>,
+    /// Print the number of durable steps at the end
+    #[arg(long, hide = true)]
+    pub(crate) count_steps: bool,
+}
 
 /// A failure made on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::{Args, Subcommand, ValueEnum};
 use gregor_model::names::{ProductionId, StreamName};
 
-use super::{Fault, JobArgs};
+use super::{JobArgs, StepArgs};
 
 /// What can be asked of streams.
 #[derive(Debug, Subcommand)]
@@ -39,12 +39,9 @@ pub(crate) struct ProduceArgs {
     /// These are the last records of the stream: those who read it come to its end
     #[arg(long)]
     pub(crate) end: bool,
-    /// As of `run`
-    #[arg(long, hide = true, value_name = "KIND:N")]
-    pub(crate) fault: Option<Fault>,
-    /// Print the number of durable steps at the end
-    #[arg(long, hide = true)]
-    pub(crate) count_steps: bool,
+    /// What tests of this program ask for.
+    #[command(flatten)]
+    pub(crate) steps: StepArgs,
 }
 
 /// How records stand on stdin.

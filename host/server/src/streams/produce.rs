@@ -4,17 +4,16 @@
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
-use gregor_runtime::setup::{LostOutputs, RunError, Until};
+use gregor_model::steps::Steps;
+use gregor_runtime::setup::RunError;
 use gregor_runtime::{Appender, Last, More, Produced, Production};
 use serde::Serialize;
 
 use super::incoming::{Incoming, Next};
-use crate::cli::{self, ProduceArgs};
+use crate::cli::ProduceArgs;
 use crate::exit::{Exit, Failure};
-use crate::faults::Faults;
 use crate::output::{self, Style};
-use crate::wiring::{self, Choices};
-use crate::{clock, deploy, job_file, run};
+use crate::{clock, faults, run, wiring};
 
 /// Bytes of lines that are committed together: a batch's worth.
 const COMMIT_BYTES: u64 = 256 * 1024;
@@ -37,28 +36,11 @@ struct Told {
 /// The job file or a component is wrong, the stream takes no records from outside, the job is running, a line is no record, or stored data can't
 /// be used. No record is visible then, unless the error says that this is not known.
 pub(crate) fn produce(args: ProduceArgs, style: Style) -> Result<Exit, Failure> {
-    let faults = Arc::new(Faults::new(args.fault));
-    let count = args.count_steps.then(|| Arc::clone(&faults));
-    let ended = read_and_produce(args, faults, style);
-    if let Some(faults) = count {
-        output::tell(&faults.count());
-    }
-    ended
+    faults::told(args.steps, |steps| read_and_produce(args, steps, style))
 }
 
-fn read_and_produce(args: ProduceArgs, faults: Arc<Faults>, style: Style) -> Result<Exit, Failure> {
-    let file = job_file::read(&args.job.job).map_err(Failure::refused)?;
-    let data = wiring::data_folder(&args.job, &file);
-    let deployed = deploy::deploy(&file, wiring::compiled(&data).as_ref())?;
-    let choices = Choices {
-        data,
-        coordination: wiring::coordination(&args.job)?,
-        steps: faults,
-        workers: cli::workers_default().get(),
-        lost_outputs: LostOutputs::Refuse,
-        until: Until::Finished,
-    };
-    let wired = wiring::wire(deployed, choices)?;
+fn read_and_produce(args: ProduceArgs, steps: Arc<dyn Steps>, style: Style) -> Result<Exit, Failure> {
+    let wired = wiring::deployed(&args.job, steps)?;
     if io::stdin().is_terminal() {
         output::tell("a record a line; Ctrl-D puts them on the stream, Ctrl-C leaves all of them out");
     }

@@ -101,10 +101,10 @@ dirty-bytes = "64 KiB"
         assert!(found == self.expected, "{} records found, {} expected, or others", found.len(), self.expected.len());
     }
 
-    /// Starts the job and kills it as soon as `seen` sees it; that has to be before its end.
+    /// Starts the job and kills it as soon as `seen` sees it; that has to be before its end, so its archive takes its time: some seconds in all.
     #[track_caller]
     pub(crate) fn killed(&self, arguments: &[&str], seen: impl Fn(&Host) -> bool) -> Ended {
-        let mut host = self.lab.start(arguments);
+        let mut host = self.lab.start(&[arguments, &["--fault", "slow:1"]].concat());
         clock::wait("the instant to kill", || {
             assert!(!host.is_over(), "it was over before:\n{}", host.stderr());
             seen(&host).then_some(())
@@ -119,11 +119,11 @@ dirty-bytes = "64 KiB"
     #[track_caller]
     pub(crate) fn killed_at(&self, checkpoint: u64, arguments: &[&str]) -> Ended {
         let begun = self.lab.path("data/coordination").exists();
-        let latest = if begun { self.register().latest.map_or(0, |latest| latest.number.0) } else { 0 };
+        let latest = if begun { self.latest() } else { 0 };
         let writes = REGISTER_WRITES_OF_A_START + 2 * checkpoint.checked_sub(latest).expect("a checkpoint that is still to come");
         let ended = self.lab.run(&[arguments, &["--fault", &format!("kill-after:register-write/{writes}")]].concat());
         assert_eq!(ended.signal, Some(9), "it was to die at register write {writes}:\n{}", ended.stderr);
-        let reached = self.register().latest.map_or(0, |latest| latest.number.0);
+        let reached = self.latest();
         assert!((checkpoint..checkpoint + 4).contains(&reached), "it died at checkpoint {reached}, not {checkpoint}:\n{}", ended.stderr);
         ended
     }
@@ -146,6 +146,11 @@ dirty-bytes = "64 KiB"
             kinds.full += usize::from(manifest.full.is_some());
         }
         kinds
+    }
+
+    /// The number of the last confirmed checkpoint; 0 before the first.
+    pub(crate) fn latest(&self) -> u64 {
+        self.register().latest.map_or(0, |latest| latest.number.0)
     }
 
     /// What coordination says.
